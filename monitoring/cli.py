@@ -1,0 +1,115 @@
+"""The `evergreen` command: thin verbs over all three packages, each loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from monitoring.errors import MonitoringError
+from monitoring.workbench import Workbench
+from service.errors import ServiceError
+from training.errors import EvergreenError
+
+VERBS = {
+    "init": "learning",
+    "train": "learning",
+    "import": "learning",
+    "predict": "learning",
+    "up": "running",
+    "replay": "running",
+    "status": "looking",
+    "versions": "looking",
+    "show": "looking",
+    "ledger": "looking",
+    "verdicts": "looking",
+    "check": "deciding",
+    "retrain": "deciding",
+    "promote": "deciding",
+    "rollback": "deciding",
+    "pause": "deciding",
+    "resume": "deciding",
+    "label": "deciding",
+    "backup": "keeping",
+    "restore": "keeping",
+    "doctor": "keeping",
+    "keys": "keeping",
+}
+
+
+class Verbs(click.Group):
+    """A group that finds its verbs in `monitoring.commands`, in the order of `VERBS`."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the verbs in the order of a model's life."""
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import the module of a verb and return its command."""
+        if name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"monitoring.commands.{VERBS[name]}"), f"{name}_verb")
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", metavar="FOLDER", help="Evergreen's home; default $EVERGREEN_HOME or .evergreen.")
+@click.version_option(package_name="evergreen", message="%(prog)s %(version)s")
+@click.pass_context
+def evergreen(context: click.Context, home: str | None) -> None:
+    """Keep a scikit-learn model fresh: train, serve, log, judge, retrain, gate, promote, roll back.
+
+    Example: evergreen init rides.csv --target late --time departed && evergreen up model.yaml
+    """
+    environment: dict[str, str] = dict(context.obj)
+    if home is not None:
+        environment["EVERGREEN_HOME"] = home
+    context.obj = Workbench(environment)
+    context.call_on_close(context.obj.close)
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 refused or failed, 2 wrongly called.
+
+    Errors end in one sentence on standard error, never in a traceback.
+    """
+    try:
+        result = evergreen.main(list(arguments), prog_name="evergreen", obj=dict(environment), standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130
+    except (EvergreenError, ServiceError, MonitoringError, OSError) as error:
+        click.echo(f"error: {sentence(error)}", err=True)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error says to people, with the file an OSError is about.
+
+    Examples
+    --------
+    >>> sentence(FileNotFoundError(2, "No such file or directory", "rides.csv"))
+    'rides.csv: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def main() -> None:
+    """Read the command line and the environment, run the verb, exit with its code."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+if __name__ == "__main__":
+    main()

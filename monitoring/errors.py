@@ -1,0 +1,57 @@
+"""Every exception of the watching process and the command line.
+
+::
+
+    MonitoringError
+    ├── LeaseLostError          another monitor acts; nothing was done
+    ├── RunEndedError           the run ended already, or was abandoned; nothing was written
+    ├── BackupError             a backup cannot be made or brought back
+    ├── ProcessError            a process does not start, is not ready, or keeps dying
+    ├── KeyringError            a key cannot be made or revoked
+    ├── OfflineError            a table cannot be predicted or read by the command line
+    ├── AskingError             the monitor was asked for something and cannot or does not answer
+    ├── ReplayError             a replayed row was refused, or what was waited for did not happen
+    └── RunError                a retraining run cannot be carried out: its child failed, or there are too few rows
+"""
+
+from __future__ import annotations
+
+
+class MonitoringError(Exception):
+    """Root of all errors of this package: a sentence a person can act on."""
+
+
+class LeaseLostError(MonitoringError):
+    """The lease is held by somebody else by now, so nothing was done."""
+
+
+class RunEndedError(MonitoringError):
+    """The run ended already, was abandoned, or never was; nothing was written."""
+
+
+class BackupError(MonitoringError):
+    """A backup cannot be made or brought back."""
+
+
+class ProcessError(MonitoringError):
+    """A process of ours does not start, is not ready in time, or keeps dying."""
+
+
+class KeyringError(MonitoringError):
+    """A key cannot be made or revoked."""
+
+
+class OfflineError(MonitoringError):
+    """A table cannot be predicted, or labels cannot be read, without a server."""
+
+
+class ReplayError(MonitoringError):
+    """The service refused what was replayed, or what was waited for did not happen in time."""
+
+
+class RunError(MonitoringError):
+    """A retraining run cannot be carried out; the champion is untouched."""
+
+
+class AskingError(MonitoringError):
+    """The monitor was asked for something and cannot, or does not, answer."""

@@ -1,0 +1,67 @@
+"""The key file of the HTTP service: made, listed, shortened. Only hashes are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monitoring.errors import KeyringError
+from service.access import Key, load_keys, new_key
+
+
+def add_key(path: Path, name: str, scopes: Sequence[str], models: Sequence[str] = ()) -> str:
+    """Make a key, add its hash to the file (made with mode 0600 when there is none), and return its text.
+
+    Raises
+    ------
+    KeyringError
+        There is a key of this name.
+    """
+    keys = _known(path)
+    if any(key.id == name for key in keys):
+        raise KeyringError(f"there is a key {name!r} already; revoke it first or choose another name")
+    text, digest = new_key()
+    _write(path, [*keys, Key(name, digest, frozenset(scopes), frozenset(models or ("*",)))])
+    return text
+
+
+def list_keys(path: Path) -> list[dict[str, Any]]:
+    """Return name, scopes and models of each key."""
+    return [{"name": key.id, "scopes": sorted(key.scopes), "models": sorted(key.models)} for key in _known(path)]
+
+
+def revoke(path: Path, name: str) -> None:
+    """Take a key out of the file.
+
+    Raises
+    ------
+    KeyringError
+        There is no such key, or it is the last one: a service without keys would answer everybody on this machine.
+    """
+    keys = _known(path)
+    rest = [key for key in keys if key.id != name]
+    if len(rest) == len(keys):
+        raise KeyringError(f"there is no key {name!r}; there is {', '.join(key.id for key in keys) or 'none'}")
+    if not rest:
+        raise KeyringError(f"{name!r} is the last key; create another one first, or delete {path} to run without keys on loopback")
+    _write(path, rest)
+
+
+def _known(path: Path) -> list[Key]:
+    return load_keys(path) if path.exists() else []
+
+
+def _write(path: Path, keys: Sequence[Key]) -> None:
+    """Replace the file in one step."""
+    listed = [{"id": key.id, "sha256": key.sha256, "scopes": sorted(key.scopes), "models": sorted(key.models)} for key in keys]
+    text = json.dumps({"keys": listed}, indent=1) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename(partial, path)

@@ -1,0 +1,249 @@
+"""Replay a table as live traffic over HTTP, labels delayed, paced by what the monitor has done and not by a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitoring.client import Client
+from monitoring.errors import ReplayError
+from monitoring.truth import POLL_SECONDS, SlotSeen, Truth
+from training.clock import duration_us
+from training.database import Database
+from training.golden import request_row
+from training.policies import LabelPolicy
+from training.prediction import Prediction
+from training.rows import Rows
+from training.schema import Schema
+from training.spec import ModelSpec
+
+__all__ = ["Batch", "Replayed", "SlotSeen", "Truth", "batches", "on_the_wire", "replay"]
+
+BATCH_ROWS = 200
+LABEL_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was answered, row by row in the order of the table, and what happened at the slots.
+
+    Parameters
+    ----------
+    rows
+        The rows sent, with their true labels.
+    version
+        Shape (n,): which version answered.
+    """
+
+    rows: Rows
+    prediction: Prediction
+    version: npt.NDArray[Any]
+    ids: tuple[str, ...]
+    slots: tuple[SlotSeen, ...]
+    label_counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows [start, stop) of the table; `is_boundary` when they are the first at or past a slot's end."""
+
+    start: int
+    stop: int
+    is_boundary: bool
+
+
+def replay(
+    rows: Rows,
+    spec: ModelSpec,
+    url: str,
+    *,
+    database: Database,
+    delay: LabelPolicy | None = None,
+    on_slot: Callable[[SlotSeen], None] | None = None,
+    batch_rows: int = BATCH_ROWS,
+    wait_seconds: float = 120.0,
+    key: str | None = None,
+    own_ids: str = "replay",
+) -> Replayed:
+    """Send `rows` in order as their own future, each label when it is due, and wait for the monitor at every slot.
+
+    The first rows at or past a slot's end wait until all earlier rows and due labels are in the log; after them nothing
+    is sent until the slot's run row has ended and the service answers with the champion it left. So the result does not
+    depend on the speed of the machine.
+
+    Parameters
+    ----------
+    rows
+        With a target; a row without a label gets none.
+    url
+        Of the service, such as ``http://127.0.0.1:8000``.
+    database
+        Of log, journal and registry: only read, to know when to go on.
+    delay
+        When labels are due; the model file's `labels` by default.
+    on_slot
+        Called after every slot.
+    wait_seconds
+        How long the machine may take for any one step.
+
+    Raises
+    ------
+    ReplayError
+        The service refused a row, or something did not happen in time; the message says what was waited for.
+    """
+    sender = _Sender(rows, spec, Client(url, key), Truth(database, spec, wait_seconds), own_ids)
+    due = Due(rows, delay or spec.labels)
+    seen: list[SlotSeen] = []
+    first = sender.truth.next_slot(int(rows.time_us[0]))
+    try:
+        for batch in batches(rows.time_us, duration_us(spec.watching.every), duration_us(spec.watching.bucket), first, batch_rows):
+            now_us = int(rows.time_us[batch.start])
+            slot_us = sender.truth.slot_at(now_us) if batch.is_boundary else None
+            sender.label(due.before(batch.start, now_us, slot_us))
+            if batch.is_boundary:
+                sender.truth.wait_drained(sender.sent)
+            sender.send(batch)
+            if batch.is_boundary:
+                seen += _pass(sender, now_us, on_slot)
+            sender.label(due.before(batch.start, now_us, None))
+        sender.truth.wait_drained(sender.sent)
+        sender.label(due.before(len(rows), int(rows.time_us[-1]) + 1, None))
+    finally:
+        sender.client.close()
+    return sender.replayed(tuple(seen))
+
+
+def batches(time_us: npt.NDArray[np.int64], every_us: int, bucket_us: int, first_slot_us: int, most: int) -> Iterator[Batch]:
+    """Cut ordered rows at bucket and slot ends; the rows of the first instant past a slot's end stand alone.
+
+    Examples
+    --------
+    >>> list(batches(np.array([1, 2, 11, 11, 12]), 10, 5, 10, 100))
+    [Batch(start=0, stop=2, is_boundary=False), Batch(start=2, stop=4, is_boundary=True), Batch(start=4, stop=5, is_boundary=False)]
+    """
+    start, next_slot = 0, first_slot_us
+    while start < len(time_us):
+        now = int(time_us[start])
+        if now >= next_slot:
+            stop = int(np.searchsorted(time_us, now, side="right"))
+            yield Batch(start, stop, True)
+            next_slot = (now // every_us + 1) * every_us
+        else:
+            end = min((now // bucket_us + 1) * bucket_us, next_slot)
+            stop = min(int(np.searchsorted(time_us, end, side="left")), start + most)
+            yield Batch(start, stop, False)
+        start = stop
+
+
+def _pass(sender: _Sender, now_us: int, on_slot: Callable[[SlotSeen], None] | None) -> list[SlotSeen]:
+    seen = sender.truth.wait_slots(now_us)
+    sender.truth.wait_served(sender.client, seen[-1].champion if seen else None)
+    for slot in seen:
+        if on_slot is not None:
+            on_slot(slot)
+    return seen
+
+
+class Due:
+    """Which labels are due: an index into the rows that only moves forward."""
+
+    def __init__(self, rows: Rows, policy: LabelPolicy) -> None:
+        self._time_us = rows.time_us
+        self._rows_late = policy.delay_rows
+        self._late_us = duration_us(policy.delay) if policy.delay is not None else 0
+        self._next = 0
+
+    def before(self, start: int, now_us: int, slot_us: int | None) -> range:
+        """Return the rows whose labels are due before row `start`, at `now_us`, is sent; at most those due before `slot_us`."""
+        if self._rows_late is not None:
+            stop = max(self._next, start - self._rows_late)
+        else:
+            limit = now_us if slot_us is None else min(now_us, slot_us)
+            stop = min(start, int(np.searchsorted(self._time_us, limit - self._late_us, side="left")))
+        found = range(self._next, max(self._next, stop))
+        self._next = found.stop
+        return found
+
+
+class _Sender:
+    """Sends rows and labels, and remembers the answers."""
+
+    def __init__(self, rows: Rows, spec: ModelSpec, client: Client, truth: Truth, own_ids: str) -> None:
+        self.client = client
+        self.truth = truth
+        self._rows = rows
+        self._spec = spec
+        self._own_ids = own_ids
+        self._answers: list[dict[str, Any]] = []
+        self._version: list[str] = []
+        self._label_counts: dict[str, int] = {}
+
+    @property
+    def sent(self) -> int:
+        return len(self._answers)
+
+    def send(self, batch: Batch) -> None:
+        for start in range(batch.start, batch.stop, BATCH_ROWS):
+            rows = [self._payload(i) for i in range(start, min(start + BATCH_ROWS, batch.stop))]
+            answer = self.client.post(f"/models/{self._spec.model}/predict", {"rows": rows}, self.truth.wait_seconds)
+            self._answers += answer["predictions"]
+            self._version += [answer["version"]] * len(rows)
+
+    def label(self, due: range) -> None:
+        labelled = [i for i in due if _has_label(self._rows.labels[i])]
+        for start in range(0, len(labelled), LABEL_BATCH):
+            self._label(labelled[start : start + LABEL_BATCH])
+
+    def _label(self, index: list[int]) -> None:
+        deadline = time.monotonic() + self.truth.wait_seconds
+        while index:
+            items = [{"id": self._answers[i]["id"], "label": on_the_wire(self._rows.labels[i], self._spec.schema)} for i in index]
+            answer = self.client.post(f"/models/{self._spec.model}/labels", {"labels": items}, self.truth.wait_seconds)
+            statuses = [result["status"] for result in answer["results"]]
+            for status in statuses:
+                if status != "pending":
+                    self._label_counts[status] = self._label_counts.get(status, 0) + 1
+            index = [i for i, status in zip(index, statuses, strict=True) if status == "pending"]
+            if index and time.monotonic() > deadline:
+                raise ReplayError(f"{len(index)} labels still wait for their predictions to reach the log")
+            if index:
+                time.sleep(POLL_SECONDS)
+
+    def _payload(self, i: int) -> dict[str, Any]:
+        row = request_row(self._rows.columns, int(self._rows.time_us[i]), i, self._spec.schema)
+        return {**row, "_id": f"{self._own_ids}-{i}"}
+
+    def replayed(self, slots: tuple[SlotSeen, ...]) -> Replayed:
+        ids = tuple(str(a["id"]) for a in self._answers)
+        said = _prediction(self._answers, self._spec.schema)
+        return Replayed(self._rows, said, np.array(self._version, dtype=object), ids, slots, self._label_counts)
+
+
+def on_the_wire(label: Any, schema: Schema) -> Any:
+    """Return a stored label as a client would send it.
+
+    Examples
+    --------
+    >>> from training.schema import Feature
+    >>> on_the_wire(np.float64(3), Schema((Feature("x", "numeric"),), "y", "regression"))
+    3.0
+    """
+    return str(label) if schema.is_classification else float(label)
+
+
+def _has_label(label: Any) -> bool:
+    return label is not None and label == label
+
+
+def _prediction(answers: list[dict[str, Any]], schema: Schema) -> Prediction:
+    if not schema.is_classification:
+        return Prediction(np.array([a["value"] for a in answers], dtype=np.float64))
+    classes = schema.order_classes({name for a in answers for name in a["probabilities"]})
+    label = np.empty(len(answers), dtype=object)
+    label[:] = [a["label"] if isinstance(a["label"], str) else str(a["label"]).lower() for a in answers]
+    return Prediction(label, np.array([[a["probabilities"].get(c, 0.0) for c in classes] for a in answers], dtype=np.float64), classes)

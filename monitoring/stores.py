@@ -1,0 +1,62 @@
+"""What a watching process works with: registry, log, journal and verified versions, opened once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from monitoring.journal import Journal
+from monitoring.windows import Windows
+from service.prediction_log import PredictionLog
+from training.artifact import LoadedArtifact, load_verified
+from training.database import Database, open_database
+from training.registry import Registry
+from training.settings import Home
+from training.signing import load_or_make_key
+from training.spec import ModelSpec
+
+KEPT_VERSIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The handles of one process; made by :func:`open_stores`, after the fork."""
+
+    home: Home
+    database: Database
+    registry: Registry
+    log: PredictionLog
+    journal: Journal
+    loaded: dict[tuple[str, str], LoadedArtifact] = field(default_factory=dict)
+
+    def windows(self, spec: ModelSpec) -> Windows:
+        """Return the reader of one model's windows."""
+        return Windows(self.database, self.log, spec.model, spec.schema, spec.labels)
+
+    def load(self, model: str, version: str) -> LoadedArtifact:
+        """Return a verified version; the last few are kept.
+
+        Raises
+        ------
+        ArtifactError
+            It was tampered with, or does not answer as it did.
+        UnknownVersionError
+            There is no such version.
+        """
+        if (model, version) not in self.loaded:
+            record = self.registry.version(model, version)
+            key = load_or_make_key(self.home.signing_key)
+            found = load_verified(self.home.artifacts / record.path, self.home.cache, key, expected_digest=record.digest)
+            while len(self.loaded) >= KEPT_VERSIONS:
+                self.loaded.pop(next(iter(self.loaded)))
+            self.loaded[model, version] = found
+        return self.loaded[model, version]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def open_stores(home: Home, database_url: str) -> Stores:
+    """Open everything; the database is not touched before it is asked something."""
+    database = open_database(database_url)
+    return Stores(home.ensure(), database, Registry(database), PredictionLog(database), Journal(database))

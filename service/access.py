@@ -1,0 +1,165 @@
+"""Who may do what: keys with scopes, checked before anything else; what is not named here is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from service.errors import ForbiddenError, SettingsError, UnauthenticatedError, UnreadableBodyError
+from service.payloads import parse_strict
+
+Scope = Literal["predict", "label", "read", "admin"]
+SCOPES: tuple[Scope, ...] = ("predict", "label", "read", "admin")
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+POLICY: Mapping[str, Scope | None] = {
+    "health.livez": None,
+    "health.readyz": None,
+    "health.metrics": "read",
+    "models.list_models": "read",
+    "models.show_model": "read",
+    "rows.predict": "predict",
+    "labels.label": "label",
+}
+"""Endpoint to scope; None means that no key is needed. An endpoint that is missing here is refused to everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One API key: the SHA-256 of its text, what it may do, and with which models (``*``: all)."""
+
+    id: str
+    sha256: str
+    scopes: frozenset[str]
+    models: frozenset[str]
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key is good for a model."""
+        return "*" in self.models or model in self.models
+
+
+class Access:
+    """Decides whether a request may go on.
+
+    Parameters
+    ----------
+    keys
+        The known keys; None when the service runs without keys (on loopback only).
+
+    Examples
+    --------
+    >>> text = "correct horse"
+    >>> key = Key("ci", hashlib.sha256(text.encode()).hexdigest(), frozenset({"predict"}), frozenset({"*"}))
+    >>> access = Access([key])
+    >>> access.check("rows.predict", "bikes", presented_key(None, text))
+    'ci'
+    """
+
+    def __init__(self, keys: list[Key] | None) -> None:
+        self._keys = keys
+
+    def check(self, endpoint: str | None, model: str | None, presented: str | None) -> str | None:
+        """Let a request pass and give the id of its key, or refuse it.
+
+        Raises
+        ------
+        UnauthenticatedError
+            No key, or none that is known.
+        ForbiddenError
+            The key has not the scope or not the model, or nobody may call the endpoint.
+        """
+        if endpoint is None or endpoint not in POLICY:
+            raise ForbiddenError("nobody may call this")
+        scope = POLICY[endpoint]
+        if scope is None or self._keys is None:
+            return None
+        key = self._find(presented)
+        if key is None:
+            raise UnauthenticatedError("this needs a known key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")
+        if scope not in key.scopes:
+            raise ForbiddenError(f"key {key.id!r} has not the scope {scope!r}")
+        if model is not None and not key.may_use(model):
+            raise ForbiddenError(f"key {key.id!r} is not for this model")
+        return key.id
+
+    def _find(self, presented: str | None) -> Key | None:
+        if presented is None or self._keys is None:
+            return None
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+        found = None
+        for key in self._keys:  # all of them, so that time tells nothing
+            if hmac.compare_digest(key.sha256, digest):
+                found = key
+        return found
+
+
+class _KeySchema(ma.Schema):
+    id = fields.String(required=True, validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}$"))
+    sha256 = fields.String(required=True, validate=validate.Regexp(r"^[0-9a-f]{64}$"))
+    scopes = fields.List(fields.String(validate=validate.OneOf(SCOPES)), required=True)
+    models = fields.List(fields.String(), load_default=lambda: ["*"])
+
+
+class _KeyFileSchema(ma.Schema):
+    keys = fields.List(fields.Nested(_KeySchema), required=True, validate=validate.Length(min=1))
+
+
+def load_keys(path: Path) -> list[Key]:
+    """Read a key file: ``{"keys": [{"id", "sha256", "scopes": [...], "models": ["*"]}]}``.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing or says something else; the message names the field.
+    """
+    try:
+        content: Any = _KeyFileSchema().load(parse_strict(path.read_bytes()))
+    except OSError as error:
+        raise SettingsError(f"the key file {path.name} cannot be read: {error.strerror}") from error
+    except (ma.ValidationError, UnreadableBodyError) as error:
+        raise SettingsError(f"the key file {path.name} is wrong: {error}") from error
+    return [Key(k["id"], k["sha256"], frozenset(k["scopes"]), frozenset(k["models"])) for k in content["keys"]]
+
+
+def presented_key(authorization: str | None, api_key: str | None) -> str | None:
+    """Give the key that a request shows in ``Authorization: Bearer`` or in ``X-API-Key``.
+
+    Examples
+    --------
+    >>> presented_key("Bearer abc", None), presented_key("Basic abc", "xyz"), presented_key(None, None)
+    ('abc', 'xyz', None)
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return api_key or None
+
+
+def new_key() -> tuple[str, str]:
+    """Make a key of 256 random bits; give its text (show it once) and its SHA-256 (for the key file)."""
+    text = f"eg_{secrets.token_urlsafe(32)}"
+    return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_open_bind(*, is_loopback: bool, bind: str, has_keys: bool) -> None:
+    """Refuse to listen to the network without keys.
+
+    Raises
+    ------
+    SettingsError
+        The address is not loopback and there is no key file.
+    """
+    if not is_loopback and not has_keys:
+        raise SettingsError(
+            f"refusing to listen on {bind} without a key file: make one (EVERGREEN_KEYS_FILE), "
+            "or bind a loopback address such as 127.0.0.1:8000"
+        )

@@ -1,0 +1,121 @@
+"""From columns to an acknowledged prediction: predict, record, and only then answer. One path for every protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from service.columns import Table
+from service.deployment import Deployment
+from service.deployments import Deployments
+from service.drain import Drain
+from service.errors import InvalidRowsError, LogFullError
+from service.metrics import OTHER, ServiceMetrics
+from service.records import encode_body
+from service.rejects import Rejects
+from service.spool import Spool
+from training.clock import to_us
+from training.prediction import Prediction
+
+MOST_OUTCOMES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An acknowledged prediction: row i has the id ``<prefix>-<i>``."""
+
+    deployment: Deployment
+    table: Table
+    prediction: Prediction
+    prefix: str
+
+
+class Answering:
+    """Answers rows with the deployment in service."""
+
+    def __init__(
+        self,
+        *,
+        deployments: Deployments,
+        spool: Spool,
+        drain: Drain,
+        rejects: Rejects,
+        metrics: ServiceMetrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._deployments = deployments
+        self._spool = spool
+        self._drain = drain
+        self._rejects = rejects
+        self._metrics = metrics
+        self._clock = clock
+
+    def answer_rows(self, model: str, rows: Sequence[Any]) -> Answer:
+        """Validate rows, predict them, record them; when this returns the answer may leave.
+
+        Raises
+        ------
+        InvalidRowsError
+            Some values break the schema; all are named, nothing was predicted.
+        UnavailableError
+            There is no model to answer, or no room to record it.
+        """
+        deployment = self._deployments.current(model)
+        if self._drain.is_log_full:
+            raise LogFullError("the prediction log has reached its bound; shorten the retention or raise EVERGREEN_LOG_MAX_ROWS")
+        try:
+            table = deployment.reader.read(rows)
+        except InvalidRowsError as error:
+            self._note_refusal(model, error)
+            raise
+        return self.answer_table(deployment, table)
+
+    def answer_table(self, deployment: Deployment, table: Table) -> Answer:
+        """Predict and record valid columns."""
+        started = time.perf_counter()
+        prediction = deployment.predict(table.columns)
+        seconds = time.perf_counter() - started
+        arrived_us = to_us(self._clock())
+        body = encode_body(
+            model=deployment.model,
+            version=deployment.version,
+            bins_id=deployment.bins_id,
+            arrived_us=arrived_us,
+            event_us=table.event_us if table.event_us is not None else np.full(table.n_rows, arrived_us, dtype=np.int64),
+            own_ids=table.own_ids,
+            columns=table.columns,
+            outputs=prediction.label,
+            probabilities=prediction.probability,
+            classes=prediction.classes,
+        )
+        prefix = self._spool.append(body, n_rows=table.n_rows, time_ms=arrived_us // 1000)
+        self._note_answer(deployment, table, prediction, seconds)
+        return Answer(deployment, table, prediction, prefix)
+
+    def _note_refusal(self, model: str, error: InvalidRowsError) -> None:
+        self._rejects.add(model, error.counts)
+        for (_, code), rows in error.counts.items():
+            self._metrics.rejected_rows.labels(model, code).inc(rows)
+
+    def _note_answer(self, deployment: Deployment, table: Table, prediction: Prediction, seconds: float) -> None:
+        model, version = deployment.model, deployment.version
+        self._metrics.predict_seconds.labels(model).observe(seconds)
+        self._metrics.request_rows.labels(model).observe(table.n_rows)
+        for outcome, rows in _outcomes(prediction):
+            self._metrics.predictions.labels(model, version, outcome).inc(rows)
+        if table.ignored:
+            self._metrics.ignored_values.labels(model).inc(sum(table.ignored.values()))
+
+
+def _outcomes(prediction: Prediction) -> list[tuple[str, int]]:
+    if prediction.classes is None:
+        return [("value", len(prediction))]
+    if len(prediction.classes) > MOST_OUTCOMES:
+        return [(OTHER, len(prediction))]
+    labels = prediction.label.tolist()
+    return [(name, labels.count(name)) for name in set(labels)]

@@ -1,0 +1,97 @@
+"""One error body for every failure, and the one table from exception to status and code."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from service import errors
+from training.errors import DatabaseUnavailableError
+
+logger = logging.getLogger(__name__)
+
+TABLE: tuple[tuple[type[Exception], int, str], ...] = (
+    (errors.UnreadableBodyError, 400, "body.unreadable"),
+    (errors.InvalidRowsError, 422, "schema.invalid"),
+    (errors.TooManyRowsError, 413, "limit.rows"),
+    (errors.BodyTooLargeError, 413, "limit.body"),
+    (errors.UnauthenticatedError, 401, "access.unauthenticated"),
+    (errors.ForbiddenError, 403, "access.forbidden"),
+    (errors.UnknownModelError, 404, "model.unknown"),
+    (errors.ModelNotReadyError, 503, "model.not_ready"),
+    (errors.SpoolFullError, 503, "spool_full"),
+    (errors.SpoolError, 503, "spool_failed"),
+    (errors.LogFullError, 503, "log_full"),
+    (errors.LogUnavailableError, 503, "log_unavailable"),
+    (DatabaseUnavailableError, 503, "log_unavailable"),
+)
+"""The first line whose type fits decides."""
+
+_MLFLOW_CODES = {
+    400: "INVALID_PARAMETER_VALUE",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    413: "REQUEST_LIMIT_EXCEEDED",
+    422: "INVALID_PARAMETER_VALUE",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+_HTTP_CODES = {404: "http.not_found", 405: "http.method_not_allowed", 413: "limit.body"}
+_UNAVAILABLE = "the prediction log cannot be reached; try again"
+
+
+def json_answer(content: Any, status: int = 200) -> Response:
+    """Give a JSON answer; the content type has no charset, as some clients compare it literally."""
+    response = Response(orjson.dumps(content), status=status)
+    response.headers["Content-Type"] = "application/json"
+    return response
+
+
+def error_answer(error: Exception, request_id: str) -> Response:
+    """Give the answer to any exception: never HTML, never a stack trace.
+
+    Examples
+    --------
+    >>> answer = error_answer(errors.UnknownModelError("there is no model 'x' here"), "r1")
+    >>> answer.status_code, orjson.loads(answer.data)["code"]
+    (404, 'model.unknown')
+    """
+    status, code, text = _classify(error)
+    content: dict[str, Any] = {
+        "error": text,
+        "error_code": _MLFLOW_CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST"),
+        "message": text,
+        "code": code,
+        "fields": [],
+        "request_id": request_id,
+    }
+    if isinstance(error, errors.InvalidRowsError):
+        codes = {code for _, code in error.counts} or {problem.code for problem in error.problems}
+        content["code"] = f"schema.{codes.pop()}" if len(codes) == 1 else code
+        content["fields"] = [problem.to_dict() for problem in error.problems]
+        content["fields_total"] = error.total
+    response = json_answer(content, status)
+    if status == 503:
+        response.headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 1))
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, HTTPException):
+        allowed = getattr(error, "valid_methods", None)
+        if allowed:
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _classify(error: Exception) -> tuple[int, str, str]:
+    for kind, status, code in TABLE:
+        if isinstance(error, kind):
+            return status, code, _UNAVAILABLE if code == "log_unavailable" else str(error)
+    if isinstance(error, HTTPException) and error.code is not None and 400 <= error.code < 600:
+        return error.code, _HTTP_CODES.get(error.code, f"http.{error.code}"), error.description or error.name
+    logger.error("a request failed", exc_info=error)
+    return 500, "internal", "something went wrong here; the log says what under this request id"

@@ -1,0 +1,252 @@
+"""Rows of a request to columns: a whole column at a time, explained value by value only when something is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import marshmallow as ma
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InvalidRowsError, Problem
+from service.payloads import OWN_ID, own_id, shown
+from service.row_fields import EARLIEST_US, LATEST_US, instant_us, row_fields
+from training.clock import duration_us, to_us
+from training.rows import Columns
+from training.schema import Feature, Schema, TimeColumn
+
+MAX_LISTED = 100
+EXTRA = "(extra)"
+_NUMBERS = {int, float}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Valid rows in columns.
+
+    `event_us` is None when model time is the time of arrival; `ignored` counts values of columns the schema does not
+    know, by name.
+    """
+
+    columns: Columns
+    event_us: npt.NDArray[np.int64] | None
+    own_ids: list[str | None] | None
+    ignored: dict[str, int]
+    n_rows: int
+
+
+class ColumnReader:
+    """Reads rows of one schema.
+
+    Examples
+    --------
+    >>> reader = ColumnReader(Schema((Feature("x", "numeric", nullable=True),), target="y", task="regression"))
+    >>> reader.read([{"x": 1}, {}]).columns["x"].tolist()
+    [1.0, nan]
+    >>> reader.read([{"x": "1"}])
+    Traceback (most recent call last):
+    service.errors.InvalidRowsError: row 0, field 'x': got '1', want a number or null
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._time = schema.time if schema.time is not None and schema.time.clock == "event" else None
+        self._silent = schema.time.column if schema.time is not None and schema.time.clock == "arrival" else None
+        self._fields = row_fields(schema, OWN_ID)
+        self._features = [(feature, itemgetter(feature.name)) for feature in schema.features]
+
+    def read(self, rows: Sequence[Any]) -> Table:
+        """Turn rows into columns in schema order.
+
+        Raises
+        ------
+        InvalidRowsError
+            Naming every bad value (the first 100; all are counted).
+        """
+        table, suspects = self.try_read(rows)
+        if table is None:
+            raise self.explain(rows, suspects)
+        return table
+
+    def try_read(self, rows: Sequence[Any]) -> tuple[Table | None, list[str]]:
+        """Turn rows into columns, or give the names of the fields in which something is wrong."""
+        if set(map(type, rows)) != {dict}:
+            return None, [*self._fields, EXTRA] if self._schema.extra == "error" else list(self._fields)
+        columns: Columns = {}
+        suspects = []
+        present = 0
+        for feature, get in self._features:
+            values, found = _values(rows, feature.name, get, feature.nullable)
+            present += found
+            column = None if values is None else _column(feature, values)
+            if column is None:
+                suspects.append(feature.name)
+            else:
+                columns[feature.name] = column
+        event_us, found = self._read_time(rows, suspects)
+        own_ids, ignored = self._read_rest(rows, present + found, suspects)
+        if suspects:
+            return None, suspects
+        return Table(columns, event_us, own_ids, ignored, len(rows)), []
+
+    def explain(self, rows: Sequence[Any], suspects: Sequence[str]) -> InvalidRowsError:
+        """Name every bad value in the suspected fields."""
+        problems: list[Problem] = []
+        counts: Counter[tuple[str, str]] = Counter()
+        for problem in self._problems(rows, suspects):
+            kind = (problem.field if problem.code != "extra_field" else EXTRA, problem.code)
+            counts[kind] += 1
+            if counts[kind] <= MAX_LISTED:
+                problems.append(problem)
+        problems.sort(key=lambda problem: -1 if problem.row is None else problem.row)
+        return InvalidRowsError(problems[:MAX_LISTED], counts.total(), dict(counts))
+
+    def _problems(self, rows: Sequence[Any], suspects: Sequence[str]) -> Any:
+        for row, content in enumerate(rows):
+            if not isinstance(content, dict):
+                yield Problem(row, "", "type", shown(content), "an object: name to value")
+        for name in suspects:
+            if name == EXTRA:
+                yield from self._extra_problems(rows)
+                continue
+            field = self._fields[name]
+            for row, content in enumerate(rows):
+                if isinstance(content, dict):
+                    try:
+                        field.deserialize(content.get(name, ma.missing))
+                    except ma.ValidationError as error:
+                        yield Problem(row, name, **self._with_hint(error.messages, content))
+
+    def _with_hint(self, parts: Any, content: dict[str, Any]) -> dict[str, str]:
+        if parts["code"] != "missing_field":
+            return dict(parts)
+        near = [name for name in content if name not in self._fields]
+        return {**parts, "got": f"nothing, but {', '.join(map(shown, near[:3]))}"} if near else dict(parts)
+
+    def _extra_problems(self, rows: Sequence[Any]) -> Any:
+        for row, content in enumerate(rows):
+            if isinstance(content, dict):
+                for name in content:
+                    if name not in self._fields and name != self._silent:
+                        yield Problem(row, name[:MAX_LISTED], "extra_field", shown(content[name]), f"no such column{self.hint(name)}")
+
+    def hint(self, name: str) -> str:
+        """Suggest the column that an unknown name may stand for."""
+        near = difflib.get_close_matches(name[:MAX_LISTED], list(self._fields), n=1, cutoff=0.6)
+        return f"; did you mean {near[0]!r}?" if near else ""
+
+    def _read_time(self, rows: Sequence[Any], suspects: list[str]) -> tuple[npt.NDArray[np.int64] | None, int]:
+        if self._time is None:
+            return None, 0
+        name = self._time.column
+        is_feature = any(feature.name == name for feature, _ in self._features)
+        values, found = _values(rows, name, itemgetter(name), nullable=False)
+        event_us = None if values is None else _event_us(self._time, values)
+        if event_us is None and name not in suspects:
+            suspects.append(name)
+        return event_us, 0 if is_feature else found
+
+    def _read_rest(
+        self, rows: Sequence[Any], present: int, suspects: list[str]
+    ) -> tuple[list[str | None] | None, dict[str, int]]:
+        """Read own ids and count what nobody asked for; nothing to do when every key is accounted for."""
+        if sum(map(len, rows)) == present:
+            return None, {}
+        own_ids = _own_ids(rows)
+        if own_ids is None:
+            suspects.append(OWN_ID)
+        ignored = Counter(name for row in rows for name in row if name not in self._fields and name != self._silent)
+        if ignored and self._schema.extra == "error":
+            suspects.append(EXTRA)
+        return own_ids if own_ids and any(own_ids) else None, dict(ignored)
+
+
+def _values(rows: Sequence[Any], name: str, get: Any, nullable: bool) -> tuple[list[Any] | None, int]:
+    """Give one value a row and how many rows have it; None when one lacks it and must not."""
+    try:
+        return list(map(get, rows)), len(rows)
+    except KeyError:
+        found = sum(name in row for row in rows)
+        return ([row.get(name) for row in rows] if nullable else None), found
+
+
+def _column(feature: Feature, values: list[Any]) -> npt.NDArray[Any] | None:
+    """Make the column of a feature; None when some value breaks its rules."""
+    types = set(map(type, values))
+    if feature.nullable:
+        types.discard(type(None))
+    column = _CONVERTERS[feature.kind](values, types)
+    if column is None or (feature.is_number and bool(np.isinf(column).any())) or feature.violations(column):
+        return None
+    return feature.clipped(column) if feature.is_number else column
+
+
+def _numbers(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
+    if not types <= _NUMBERS:
+        return None
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+
+
+def _booleans(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
+    return np.array(values, dtype=np.float64) if types <= {bool} else None
+
+
+def _categories(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
+    if not types <= {str}:
+        return None
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _datetimes(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
+    if not types <= {str, int, float}:
+        return None
+    try:
+        seconds = {value: np.nan if value is None or value != value else instant_us(value) / 1e6 for value in set(values)}
+    except ValueError:
+        return None
+    return np.array([seconds[value] for value in values], dtype=np.float64)
+
+
+_CONVERTERS = {"numeric": _numbers, "integer": _numbers, "boolean": _booleans, "categorical": _categories, "datetime": _datetimes}
+
+
+def _event_us(time: TimeColumn, values: list[Any]) -> npt.NDArray[np.int64] | None:
+    types = set(map(type, values))
+    if types <= _NUMBERS:
+        return _event_us_of_numbers(time, values)
+    if time.kind == "ordinal" or not types <= {str, int, float}:
+        return None
+    try:
+        known = {value: instant_us(value) for value in set(values)}
+    except ValueError:
+        return None
+    return np.array([known[value] for value in values], dtype=np.int64)
+
+
+def _event_us_of_numbers(time: TimeColumn, values: list[Any]) -> npt.NDArray[np.int64] | None:
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+    with np.errstate(over="ignore"):
+        scaled = to_us(time.origin) + np.rint(numbers * duration_us(time.step)) if time.kind == "ordinal" else np.rint(numbers * 1e6)
+    if not bool(((scaled >= EARLIEST_US) & (scaled <= LATEST_US)).all()):
+        return None
+    return scaled.astype(np.int64)
+
+
+def _own_ids(rows: Sequence[Any]) -> list[str | None] | None:
+    try:
+        return [own_id(row.get(OWN_ID)) for row in rows]
+    except ValueError:
+        return None

@@ -1,0 +1,138 @@
+"""Every exception of the service.
+
+::
+
+    ServiceError
+    ├── SettingsError               the process cannot start like this
+    ├── RequestError                the caller's mistake (4xx)
+    │   ├── UnreadableBodyError     not JSON, or not the JSON we read
+    │   ├── InvalidRowsError        rows or labels that break the schema, each named
+    │   ├── BodyTooLargeError, TooManyRowsError
+    │   ├── UnauthenticatedError, ForbiddenError
+    │   └── UnknownModelError
+    └── UnavailableError            ours, and worth a retry (503)
+        ├── ModelNotReadyError      no verified champion
+        ├── SpoolError              the answer could not be recorded, so it is not given
+        │   └── SpoolFullError
+        ├── LogFullError            the prediction log has reached its bound
+    └── LogUnavailableError     the prediction log cannot be reached
+
+`service.answers` holds the one table from exception to status and code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One wrong value: where it stands, what came, what was wanted."""
+
+    row: int | None
+    field: str
+    code: str
+    got: str
+    want: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the form of the error body."""
+        return {"row": self.row, "field": self.field, "code": self.code, "got": self.got, "want": self.want}
+
+
+class ServiceError(Exception):
+    """Root of all errors of this package."""
+
+
+class SettingsError(ServiceError):
+    """A setting is missing or wrong; the message says which and what is allowed."""
+
+
+class RequestError(ServiceError):
+    """The request is wrong; sending it again unchanged will not help."""
+
+
+class UnreadableBodyError(RequestError):
+    """The body is not the JSON this endpoint reads."""
+
+
+class InvalidRowsError(RequestError):
+    """Values break the schema.
+
+    Parameters
+    ----------
+    problems
+        The first problems found, at most `service.columns.MAX_LISTED`.
+    total
+        How many there are in all.
+    counts
+        How many by (field, code).
+    """
+
+    def __init__(self, problems: Sequence[Problem], total: int, counts: Mapping[tuple[str, str], int] | None = None) -> None:
+        self.problems = tuple(problems)
+        self.total = total
+        self.counts = dict(counts or {})
+        super().__init__(_sentence(self.problems, total))
+
+
+class BodyTooLargeError(RequestError):
+    """The body is larger than the limit."""
+
+
+class TooManyRowsError(RequestError):
+    """More rows in one request than the limit."""
+
+
+class UnauthenticatedError(RequestError):
+    """No key, or one we do not know."""
+
+
+class ForbiddenError(RequestError):
+    """A known key without the scope or the model asked for."""
+
+
+class UnknownModelError(RequestError):
+    """No such model here."""
+
+
+class UnavailableError(ServiceError):
+    """Not now: the caller should try again after `retry_after_seconds`."""
+
+    retry_after_seconds = 1
+
+
+class ModelNotReadyError(UnavailableError):
+    """The model is known but no verified champion could be loaded; the message says why."""
+
+    retry_after_seconds = 2
+
+
+class SpoolError(UnavailableError):
+    """The prediction could not be recorded, so it is not acknowledged."""
+
+
+class SpoolFullError(SpoolError):
+    """The spool has reached its bound because the prediction log cannot keep up."""
+
+    retry_after_seconds = 5
+
+
+class LogFullError(UnavailableError):
+    """The prediction log has reached its bound; retention or a larger bound must make room."""
+
+    retry_after_seconds = 60
+
+
+class LogUnavailableError(UnavailableError):
+    """The prediction log cannot be reached or is locked."""
+
+
+def _sentence(problems: Sequence[Problem], total: int) -> str:
+    if not problems:
+        return "the rows break the schema"
+    first = problems[0]
+    where = f"row {first.row}, " if first.row is not None else ""
+    more = "" if total == 1 else f" (and {total - 1} more)"
+    return f"{where}field {first.field!r}: got {first.got}, want {first.want}{more}"

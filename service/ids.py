@@ -1,0 +1,95 @@
+"""Prediction ids: when, in which spool file, where in it, of how many rows, and a keyed tag.
+
+An id is ``<prefix>-<row>``. The prefix is 23 bytes in lower-case base32hex (37 letters, so ids sort by time)::
+
+    time_ms 48 bits | spool 40 bits | seq 32 bits | n_rows 24 bits | tag 40 bits
+
+The tag is keyed, so a label that names an id can be told *minted here, not drained yet* from *made up*.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+
+PREFIX_LETTERS = 37
+SPOOL_BYTES = 5
+MAX_ROWS_PER_ID = 2**24 - 1
+_TAG_BYTES = 5
+_BODY_BYTES = 18
+_SHAPE = re.compile(r"([0-9a-v]{37})-(0|[1-9][0-9]{0,7})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionId:
+    """What a prediction id says about its row."""
+
+    prefix: str
+    row: int
+    time_ms: int
+    spool: str
+    seq: int
+    n_rows: int
+
+
+class IdMinter:
+    """Mints and reads prediction ids under one key.
+
+    Parameters
+    ----------
+    key
+        Secret bytes shared by all workers of one home (1 to 64 bytes are used).
+
+    Examples
+    --------
+    >>> minter = IdMinter(b"secret")
+    >>> prefix = minter.mint(1_700_000_000_000, spool="00000000aa", seq=3, n_rows=2)
+    >>> minter.parse(f"{prefix}-1").seq
+    3
+    >>> minter.parse(f"{prefix}-2") is None  # there were only two rows
+    True
+    >>> IdMinter(b"other").parse(f"{prefix}-1") is None
+    True
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key[:64]
+
+    def mint(self, time_ms: int, *, spool: str, seq: int, n_rows: int) -> str:
+        """Make the prefix shared by all rows of one request."""
+        body = (
+            time_ms.to_bytes(6, "big") + bytes.fromhex(spool) + seq.to_bytes(4, "big") + n_rows.to_bytes(3, "big")
+        )
+        return base64.b32hexencode(body + self._tag(body)).decode("ascii").rstrip("=").lower()
+
+    def parse(self, text: str) -> PredictionId | None:
+        """Read an id; None when it was not minted under this key or its row does not exist."""
+        shape = _SHAPE.fullmatch(text)
+        if shape is None:
+            return None
+        prefix, row = shape[1], int(shape[2])
+        raw = base64.b32hexdecode(prefix.upper() + "===")
+        body, tag = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
+        if not hmac.compare_digest(tag, self._tag(body)) or not _is_canonical(prefix, raw):
+            return None
+        n_rows = int.from_bytes(body[15:18], "big")
+        if row >= n_rows:
+            return None
+        return PredictionId(
+            prefix=prefix,
+            row=row,
+            time_ms=int.from_bytes(body[:6], "big"),
+            spool=body[6:11].hex(),
+            seq=int.from_bytes(body[11:15], "big"),
+            n_rows=n_rows,
+        )
+
+    def _tag(self, body: bytes) -> bytes:
+        return blake2b(body, key=self._key, digest_size=_TAG_BYTES).digest()
+
+
+def _is_canonical(prefix: str, raw: bytes) -> bool:
+    return base64.b32hexencode(raw).decode("ascii").rstrip("=").lower() == prefix

@@ -1,0 +1,146 @@
+"""Logged rows back in columns, as training and monitoring want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import sqlalchemy as sa
+
+from service.log_tables import layouts, predictions
+from training.prediction import Prediction
+from training.rows import Columns, Rows
+from training.schema import Schema
+
+NOT_LABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRows:
+    """Rows of the log in the order of (event time, arrival, id), and what was said about them.
+
+    `version` is an object array of str; `labelled_us` is the model time of each label, `NOT_LABELLED` without one;
+    ``rows.target`` is None (NaN for numbers) where there is no label.
+    """
+
+    rows: Rows
+    version: npt.NDArray[Any]
+    prediction: Prediction
+    ids: list[str]
+    labelled_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_rows(
+    connection: sa.Connection,
+    model: str,
+    start_us: int,
+    end_us: int,
+    schema: Schema,
+    *,
+    labelled_only: bool,
+    labels_known_by: int | None,
+) -> LoggedRows:
+    """Read the rows with ``start_us <= event time < end_us``.
+
+    Parameters
+    ----------
+    schema
+        Names and kinds of the columns wanted; a feature that a row was not asked for is missing in it.
+    labelled_only
+        Leave out rows without a label.
+    labels_known_by
+        Take labels as not there yet when they came after this model time.
+    """
+    table = predictions.c
+    known: sa.ColumnElement[bool] = table.label_true.is_not(None)
+    if labels_known_by is not None:
+        known = sa.and_(known, table.labelled_us <= labels_known_by)
+    chosen = (
+        sa.select(
+            table.id_prefix, table.row, table.version, table.layout, table.event_us, table.features, table.label, table.value,
+            table.probabilities, sa.case((known, table.label_true)), sa.case((known, table.labelled_us)),
+        )
+        .where(table.model == model, table.event_us >= start_us, table.event_us < end_us)
+        .order_by(table.event_us, table.arrived_us, table.id_prefix, table.row)
+    )  # fmt: skip
+    found = connection.execute(chosen.where(known) if labelled_only else chosen).all()
+    prefixes, rows, versions, names, event_us, features, labels, values, probabilities, truths, labelled = (
+        zip(*found, strict=True) if found else [()] * 11
+    )
+    known_layouts = _read_layouts(connection)
+    return LoggedRows(
+        rows=Rows(
+            columns=_columns(schema, names, features, known_layouts),
+            target=_target(schema, truths),
+            time_us=np.array(event_us, dtype=np.int64),
+        ),
+        version=_objects(versions),
+        prediction=_prediction(schema, names, labels, values, probabilities, known_layouts),
+        ids=[f"{prefix}-{row}" for prefix, row in zip(prefixes, rows, strict=True)],
+        labelled_us=np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64),
+    )
+
+
+def _read_layouts(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+    return {name: orjson.loads(content) for name, content in connection.execute(sa.select(layouts.c.layout, layouts.c.content))}
+
+
+def _columns(schema: Schema, names: Sequence[str], features: Sequence[str], known: dict[str, dict[str, Any]]) -> Columns:
+    n_rows = len(features)
+    columns: Columns = {
+        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object)
+        for feature in schema.features
+    }
+    for layout, index in _by_layout(names):
+        decoded = orjson.loads("[" + ",".join([features[i] for i in index]) + "]")
+        for name, values in zip(known[layout]["names"], zip(*decoded, strict=True), strict=True):
+            if name in columns:
+                is_number = columns[name].dtype.kind == "f"
+                columns[name][index] = np.array(values, dtype=np.float64) if is_number else _objects(values)
+    return columns
+
+
+def _prediction(
+    schema: Schema,
+    names: Sequence[str],
+    labels: Sequence[str | None],
+    values: Sequence[float | None],
+    probabilities: Sequence[str | None],
+    known: dict[str, dict[str, Any]],
+) -> Prediction:
+    if not schema.is_classification:
+        return Prediction(np.array(values, dtype=np.float64), None, None)
+    groups = _by_layout(names)
+    classes = schema.order_classes({name: None for layout, _ in groups for name in known[layout]["classes"] or ()})
+    place = {name: column for column, name in enumerate(classes)}
+    matrix = np.zeros((len(labels), len(classes)))
+    for layout, index in groups:
+        if known[layout]["classes"] is not None:
+            decoded = np.array(orjson.loads("[" + ",".join([str(probabilities[i]) for i in index]) + "]"), dtype=np.float64)
+            columns = np.array([place[name] for name in known[layout]["classes"]], dtype=np.intp)
+            matrix[index[:, None], columns] = decoded
+    return Prediction(_objects(labels), matrix, classes)
+
+
+def _target(schema: Schema, truths: Sequence[str | None]) -> npt.NDArray[Any]:
+    if schema.is_classification:
+        return _objects(truths)
+    return np.array([np.nan if truth is None else float(truth) for truth in truths], dtype=np.float64)
+
+
+def _by_layout(names: Sequence[str]) -> list[tuple[str, npt.NDArray[np.intp]]]:
+    array = np.array(names, dtype=object)
+    return [(name, np.flatnonzero(array == name)) for name in sorted(set(names))]
+
+
+def _objects(values: Sequence[Any]) -> npt.NDArray[Any]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,0 +1,137 @@
+"""The tables of the prediction log, their version, and the rows in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+import sqlalchemy as sa
+
+from training.database import Database, upsert
+
+COMPONENT = "log"
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id_prefix", sa.String(64), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("bins_id", sa.String(64), nullable=False),
+    sa.Column("layout", sa.String(16), nullable=False),
+    sa.Column("arrived_us", sa.BigInteger, nullable=False),
+    sa.Column("event_us", sa.BigInteger, nullable=False),
+    sa.Column("own_id", sa.Text),
+    sa.Column("features", sa.Text, nullable=False),
+    sa.Column("label", sa.Text),
+    sa.Column("value", sa.Double),
+    sa.Column("probabilities", sa.Text),
+    sa.Column("label_true", sa.Text),
+    sa.Column("labelled_us", sa.BigInteger),
+    sa.Column("label_received_us", sa.BigInteger),
+    sa.Index("predictions_by_event", "model", "event_us"),
+    sa.Index("predictions_by_own_id", "model", "own_id"),
+    sa.Index("predictions_by_label", "model", "labelled_us"),
+)
+"""One row a predicted row. `features` and `probabilities` are JSON arrays in the order of their `layout`."""
+
+layouts = sa.Table(
+    "layouts",
+    metadata,
+    sa.Column("layout", sa.String(16), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+"""What the arrays of `predictions` mean: ``{"names": [...], "classes": [...] | null}``."""
+
+label_conflicts = sa.Table(
+    "label_conflicts",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id_prefix", sa.String(64), nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Index("label_conflicts_by_row", "id_prefix", "row"),
+)
+
+spool_offsets = sa.Table(
+    "spool_offsets",
+    metadata,
+    sa.Column("spool", sa.String(32), primary_key=True),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
+    sa.Column("updated_us", sa.BigInteger, nullable=False),
+)
+"""How far each spool file is committed; `closed` when it will never grow again and all of it is here."""
+
+profile_counts = sa.Table(
+    "profile_counts",
+    metadata,
+    sa.Column("model", sa.String(64), primary_key=True),
+    sa.Column("bins_id", sa.String(64), primary_key=True),
+    sa.Column("bucket_us", sa.BigInteger, primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("profile", sa.Text, nullable=False),
+)
+"""The mergeable counts of all rows of one version in one bucket of model time."""
+
+clocks = sa.Table(
+    "clocks",
+    metadata,
+    sa.Column("model", sa.String(64), primary_key=True),
+    sa.Column("watermark_us", sa.BigInteger),
+    sa.Column("ahead_rows", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
+"""Model time, and the row that writers of one model lock; `rows` counts what is in `predictions`."""
+
+rejects = sa.Table(
+    "rejects",
+    metadata,
+    sa.Column("model", sa.String(64), primary_key=True),
+    sa.Column("bucket_us", sa.BigInteger, primary_key=True),
+    sa.Column("field", sa.String(128), primary_key=True),
+    sa.Column("code", sa.String(64), primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
+
+
+class Clock(NamedTuple):
+    """Model time of one model, rows that were too far ahead of it, and rows in the log."""
+
+    watermark_us: int | None
+    ahead_rows: int
+    rows: int
+
+
+def prepare(database: Database) -> None:
+    """Make or migrate the tables; cheap when done before."""
+    database.prepare(COMPONENT, metadata, SCHEMA_VERSION)
+
+
+def lock_clock(connection: sa.Connection, model: str) -> Clock:
+    """Take the writers' lock of one model and give its clock."""
+    upsert(connection, clocks, {"model": model, "watermark_us": None, "ahead_rows": 0, "rows": 0}, ["model"], None)
+    statement = sa.select(clocks.c.watermark_us, clocks.c.ahead_rows, clocks.c.rows).where(clocks.c.model == model)
+    return Clock(*connection.execute(statement.with_for_update()).one())
+
+
+def layout_content(names: Sequence[str], classes: Sequence[str] | None) -> tuple[str, str]:
+    """Name a layout by its content.
+
+    Examples
+    --------
+    >>> layout_content(["x"], None)[1]
+    '{"names":["x"],"classes":null}'
+    """
+    content = orjson.dumps({"names": list(names), "classes": None if classes is None else list(classes)})
+    return hashlib.sha256(content).hexdigest()[:16], content.decode()

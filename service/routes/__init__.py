@@ -1,0 +1,1 @@
+"""One protocol a file: each turns a request into columns and an answer into bytes, and decides nothing."""

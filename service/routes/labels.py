@@ -1,0 +1,42 @@
+"""``POST /models/<model>/labels``: the truth, when it arrives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from service.answers import json_answer
+from service.deployments import Deployments
+from service.errors import InvalidRowsError
+from service.label_log import LabelResult
+from service.labelling import Labelling
+from service.payloads import LabelPayload, label_payloads
+
+
+def blueprint(deployments: Deployments, labelling: Labelling, *, max_rows: int) -> Blueprint:
+    """Make the routes."""
+    routes = Blueprint("labels", __name__)
+
+    @routes.post("/models/<model>/labels")
+    def label(model: str) -> Response:
+        deployment = deployments.current(model)
+        payloads, problems = label_payloads(request.get_data(cache=False), max_rows)
+        if problems:
+            raise InvalidRowsError(problems[:100], len(problems))
+        results = labelling.join(deployment, payloads)
+        return json_answer(
+            {
+                "results": [_content(payload, result) for payload, result in zip(payloads, results, strict=True)],
+                "counts": dict(Counter(result.status for result in results)),
+            }
+        )
+
+    return routes
+
+
+def _content(payload: LabelPayload, result: LabelResult) -> dict[str, Any]:
+    name = {"id": payload.id} if payload.id is not None else {"own_id": payload.own_id}
+    reason = {"reason": result.reason} if result.reason else {}
+    return {**name, "status": result.status, **reason}

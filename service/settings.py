@@ -1,0 +1,175 @@
+"""The settings of the service: read once from the environment into an immutable value."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import SettingsError
+from service.ids import MAX_ROWS_PER_ID
+from training.settings import Home
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What the service reads from the environment; see `VARIABLES` for meanings and defaults."""
+
+    home: Home
+    database_url: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 2
+    threads: int = 4
+    models: tuple[str, ...] | None = None
+    keys_file: Path | None = None
+    max_body_bytes: int = 64 << 20
+    max_rows: int = 100_000
+    spool_max_bytes: int = 1 << 30
+    spool_segment_bytes: int = 16 << 20
+    log_max_rows: int = 50_000_000
+    drain_interval_seconds: float = 0.1
+    alias_poll_seconds: float = 0.5
+    failpoint: str | None = None
+    log_level: str = "INFO"
+    metrics_folder: Path | None = None
+
+    @property
+    def bind(self) -> str:
+        """The address as gunicorn takes it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: its name without ``EVERGREEN_``, default as text, meaning."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable("HOME", ".evergreen", "directory of database, artifacts, keys and spool"),
+    Variable("DATABASE_URL", "sqlite:///<home>/evergreen.db", "where registry and prediction log live"),
+    Variable("BIND", "127.0.0.1:8000", "address and port; other than loopback only with a key file"),
+    Variable("WORKERS", "2", "processes that answer"),
+    Variable("THREADS", "4", "threads in each of them"),
+    Variable("MODELS", "(all)", "comma-separated names of the models to serve"),
+    Variable("KEYS_FILE", "<home>/keys/api_keys.json", "hashes of the API keys; without it there are no keys"),
+    Variable("MAX_BODY_BYTES", "67108864", "largest request body"),
+    Variable("MAX_ROWS", "100000", "most rows or labels in one request"),
+    Variable("SPOOL_MAX_BYTES", "1073741824", "bound on all spool files; predictions are refused beyond"),
+    Variable("SPOOL_SEGMENT_BYTES", "16777216", "size at which a new spool file is started"),
+    Variable("LOG_MAX_ROWS", "50000000", "bound on the rows in the prediction log; predictions are refused beyond"),
+    Variable("DRAIN_INTERVAL_SECONDS", "0.1", "how often the spool is drained to the prediction log"),
+    Variable("ALIAS_POLL_SECONDS", "0.5", "how often a worker looks for a moved champion"),
+    Variable("FAILPOINT", "(none)", "for tests: name[:nth], kill the process there"),
+    Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"),
+)
+
+
+def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | None = None) -> ServiceSettings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    environment
+        Usually ``os.environ``; variables that are missing or empty take their default.
+    metrics_folder
+        Where the workers of one gunicorn share their metrics; None for a single process.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from_environment({"EVERGREEN_HOME": "/srv/e", "EVERGREEN_BIND": "[::1]:9000"}).bind
+    '[::1]:9000'
+    """
+    read = _Reader(environment)
+    home = Home(Path(read.text("HOME", ".evergreen")).absolute())
+    host, port = _address(read.text("BIND", "127.0.0.1:8000"))
+    return ServiceSettings(
+        home=home,
+        database_url=read.text("DATABASE_URL", f"sqlite:///{home.database}"),
+        host=host,
+        port=port,
+        workers=read.whole("WORKERS", 2, 1, 256),
+        threads=read.whole("THREADS", 4, 1, 256),
+        models=_names(read.text("MODELS", "")),
+        keys_file=_keys_file(read.text("KEYS_FILE", ""), home),
+        max_body_bytes=read.whole("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 32),
+        max_rows=read.whole("MAX_ROWS", 100_000, 1, MAX_ROWS_PER_ID),
+        spool_max_bytes=read.whole("SPOOL_MAX_BYTES", 1 << 30, 1 << 16, 1 << 50),
+        spool_segment_bytes=read.whole("SPOOL_SEGMENT_BYTES", 16 << 20, 4096, 1 << 40),
+        log_max_rows=read.whole("LOG_MAX_ROWS", 50_000_000, 1, 1 << 60),
+        drain_interval_seconds=read.seconds("DRAIN_INTERVAL_SECONDS", 0.1),
+        alias_poll_seconds=read.seconds("ALIAS_POLL_SECONDS", 0.5),
+        failpoint=read.text("FAILPOINT", "") or None,
+        log_level=_level(read.text("LOG_LEVEL", "INFO")),
+        metrics_folder=metrics_folder,
+    )
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str) -> str:
+        return self._environment.get(f"EVERGREEN_{name}", "").strip() or default
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        return int(self._number(name, default, low, high, int, "a whole number"))
+
+    def seconds(self, name: str, default: float) -> float:
+        return float(self._number(name, default, 0.001, 3600, float, "seconds"))
+
+    def _number(self, name: str, default: Any, low: float, high: float, kind: Callable[[str], Any], noun: str) -> Any:
+        text = self.text(name, str(default))
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise SettingsError(f"EVERGREEN_{name} is {text!r}; it must be {noun} from {low} to {high}")
+        return value
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SettingsError(f"EVERGREEN_BIND is {text!r}; it must be host:port, for example 127.0.0.1:8000")
+    return host.strip("[]"), int(port)
+
+
+def _names(text: str) -> tuple[str, ...] | None:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return names or None
+
+
+def _keys_file(text: str, home: Home) -> Path | None:
+    if text:
+        return Path(text).absolute()
+    return home.api_keys if home.api_keys.exists() else None
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise SettingsError(f"EVERGREEN_LOG_LEVEL is {text!r}; it must be DEBUG, INFO, WARNING or ERROR")
+    return text.upper()

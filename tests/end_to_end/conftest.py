@@ -1,0 +1,89 @@
+"""A whole Evergreen for an end-to-end test: real gunicorn, the real monitor, a home of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from monitoring.onboarding import ensure_champion
+from monitoring.processes import Processes
+from monitoring.up import addresses, child_environment, start
+from monitoring.workbench import Workbench
+from training.spec import ModelSpec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What runs for a test."""
+
+    bench: Workbench
+    spec: ModelSpec
+    url: str
+    first: str
+    processes: Processes
+
+
+Launch = Callable[[Path], System]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Return a function that trains a model file's first champion and starts service and monitor; all stop at the end."""
+    with ExitStack() as stack:
+
+        def begin(model_file: Path) -> System:
+            environment = {
+                **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")},
+                "EVERGREEN_HOME": str(tmp_path_factory.mktemp("home")),
+                "EVERGREEN_BIND": f"127.0.0.1:{free_port()}",
+                "EVERGREEN_MONITOR_BIND": f"127.0.0.1:{free_port()}",
+                "EVERGREEN_TICK_SECONDS": "0.1",
+                "EVERGREEN_ALIAS_POLL_SECONDS": "0.1",
+            }
+            bench = Workbench(environment)
+            stack.callback(bench.close)
+            spec, trained = ensure_champion(bench, model_file, None)
+            processes = stack.enter_context(Processes(child_environment(bench, [spec.model]), bench.home.path / "logs"))
+            start(processes, addresses(environment))
+            return System(bench, spec, f"http://{environment['EVERGREEN_BIND']}", trained.version if trained else "", processes)
+
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of the real data sets; without it the tests on them are skipped, loudly."""
+    folder = Path(os.environ.get("EVERGREEN_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"REAL DATA ABSENT: no folder {folder}; set EVERGREEN_TEST_DATA to run the tests on real data")
+    return folder
+
+
+PORTS = itertools.count(20000 + os.getpid() % 5000)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on, below the ephemeral range; never the same one twice."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")

@@ -1,0 +1,214 @@
+"""A year of the example over HTTP, five seeds: what must be learned is, what must not is not, what is bad comes back."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from monitoring.byhand import promote
+from monitoring.replay import Replayed, SlotSeen, replay
+from monitoring.workbench import Workbench
+from training.artifact import load_verified
+from training.clock import to_us
+from training.dataset import read_rows, read_table
+from training.gate import Difference, jackknife_difference
+from training.metrics import METRICS
+from training.prediction import Prediction
+from training.registry_tables import VersionRecord
+from training.rows import Rows
+from training.run import train
+from training.spec import ModelSpec, parse_spec
+
+Times = npt.NDArray[np.int64]
+Example = Callable[[int, bool], Path]
+
+FULL_RETRAIN = datetime(2024, 11, 5, tzinfo=UTC)
+FORCED_PROMOTION = datetime(2024, 11, 19, tzinfo=UTC)
+NARROW_RETRAIN = datetime(2024, 12, 17, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """What a replayed year left behind."""
+
+    system: Any
+    replayed: Replayed
+    static: Prediction
+    forced: str
+    stream: ModuleType
+
+
+@pytest.fixture(scope="module")
+def stream(repository: Path) -> ModuleType:
+    """Return the module that simulates the example."""
+    spec = importlib.util.spec_from_file_location("example_stream", repository / "examples" / "bikes" / "stream.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def example(repository: Path, stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """Return a function that writes the example of a seed and returns the folder."""
+
+    def write(seed: int, events: bool) -> Path:
+        folder = tmp_path_factory.mktemp(f"bikes{seed}")
+        stream.history(seed).to_csv(folder / "history.csv.gz", index=False)
+        stream.live(seed, events=events).to_csv(folder / "live.csv.gz", index=False)
+        (folder / "model.yaml").write_text((repository / "examples" / "bikes" / "model.yaml").read_text())
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="module", params=range(5), ids=lambda seed: f"seed {seed}")
+def year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example: Example, stream: ModuleType) -> Year:
+    """Replay a year with all its events, and with three things a person does on the way."""
+    folder = example(request.param, True)
+    system = launch(folder / "model.yaml")
+    bench, spec = system.bench, system.spec
+    narrow = parse_spec(spec.text.replace("window: 180d", "window: 17d"), folder)
+    forced = train_upside_down(bench, spec)
+    moments = {
+        FULL_RETRAIN: lambda: ask_to_retrain(bench, spec),
+        FORCED_PROMOTION: lambda: promote(bench, spec.model, forced, "a bad idea", force=True),
+        NARROW_RETRAIN: lambda: ask_to_retrain(bench, narrow),
+    }
+
+    def on_slot(seen: SlotSeen) -> None:
+        for moment in [m for m in moments if to_us(m) <= seen.slot_us]:
+            moments.pop(moment)()
+
+    rows = read_table(folder / "live.csv.gz", spec.schema)
+    replayed = replay(rows, spec, system.url, database=bench.database, on_slot=on_slot)
+    return Year(system, replayed, scored_by(system, system.first, rows), forced, stream)
+
+
+@pytest.fixture(scope="module", params=range(5), ids=lambda seed: f"seed {seed}")
+def calm_year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example: Example, stream: ModuleType) -> Year:
+    """Replay the same stream without its events."""
+    folder = example(request.param, False)
+    system = launch(folder / "model.yaml")
+    rows = read_table(folder / "live.csv.gz", system.spec.schema)
+    replayed = replay(rows, system.spec, system.url, database=system.bench.database)
+    return Year(system, replayed, scored_by(system, system.first, rows), "", stream)
+
+
+def test_every_row_is_answered_and_logged_once(year: Year) -> None:
+    size = year.system.bench.log.size(year.system.spec.model)
+
+    assert size.rows == len(year.replayed.rows) == len(set(year.replayed.ids))
+
+
+def test_after_the_fare_change_the_watched_model_beats_the_never_retrained_one(year: Year) -> None:
+    gained = gain_between(year, year.stream.FARE_CHANGE.first, FORCED_PROMOTION)
+
+    assert gained.low > 0, gained
+
+
+def test_the_outage_is_quarantined(year: Year) -> None:
+    outage = year.stream.OUTAGE
+
+    held = year.system.bench.journal.quarantines(year.system.spec.model)
+
+    assert any(q.start_us <= to_us(outage.first) and q.end_us >= to_us(outage.last) for q in held), held
+
+
+def test_nothing_but_the_outage_is_quarantined(year: Year) -> None:
+    outage, guard_band = year.stream.OUTAGE, timedelta(days=2)
+
+    held = year.system.bench.journal.quarantines(year.system.spec.model)
+
+    assert all(q.start_us >= to_us(outage.first - guard_band) and q.end_us <= to_us(outage.last + guard_band) for q in held), held
+
+
+def test_no_version_learns_from_the_outage(year: Year) -> None:
+    learned = [times_learned(year, record.manifest["rows_digest"]) for record in versions_since(year, year.stream.OUTAGE.last)]
+
+    assert learned
+    assert sum(inside(times, year.stream.OUTAGE) for times in learned) == 0
+
+
+def test_a_forced_bad_promotion_is_rolled_back(year: Year) -> None:
+    moves = [line for line in year.system.bench.registry.ledger(year.system.spec.model, None) if line.action == "rollback"]
+
+    assert [line.previous for line in moves] == [year.forced]
+    assert year.system.bench.registry.alias(year.system.spec.model, "champion").version != year.forced
+
+
+def test_a_worse_challenger_is_refused(year: Year) -> None:
+    lines = year.system.bench.registry.ledger(year.system.spec.model, None)
+    refused = [line for line in lines if line.action == "refuse" and line.evidence["slot"] >= NARROW_RETRAIN.isoformat()]
+
+    assert refused
+    assert refused[0].evidence["gain_low"] <= 0
+
+
+def test_without_events_nothing_is_promoted_for_drift_and_nothing_is_quarantined(calm_year: Year) -> None:
+    model, bench = calm_year.system.spec.model, calm_year.system.bench
+    promoted = [line for line in bench.registry.ledger(model, None) if line.action == "promote" and "run" in line.evidence]
+
+    assert [line for line in promoted if "drift" in line.evidence["trigger"]] == []
+    assert bench.journal.quarantines(model) == []
+
+
+def gain_between(year: Year, start: datetime, end: datetime) -> Difference:
+    """Return by how much the watched model was better than the first version in a range, with a 95 % lower bound."""
+    times = year.replayed.rows.time_us
+    meant = (times >= to_us(start)) & (times < to_us(end))
+    rows = year.replayed.rows.take(np.flatnonzero(meant))
+    watched = year.replayed.prediction.aligned(year.static.classes or ()).take(meant)
+    return jackknife_difference(METRICS["log_loss"], rows.labels, year.static.take(meant), watched, level=0.05)
+
+
+def scored_by(system: Any, version: str, rows: Rows) -> Prediction:
+    """Return what one version says about `rows`, offline."""
+    bench = system.bench
+    record = bench.registry.version(system.spec.model, version)
+    return load_verified(bench.home.artifacts / record.path, bench.home.cache, bench.key).model.predict(rows.columns)
+
+
+def train_upside_down(bench: Workbench, spec: ModelSpec) -> str:
+    """Register a version that learned the opposite of the truth."""
+    assert spec.data is not None
+    rows = read_table(spec.data, spec.schema)
+    flipped = np.where(rows.labels == "true", "false", "true").astype(object)
+    upside_down = Rows(rows.columns, flipped, rows.time_us)
+    champion = bench.registry.alias(spec.model, "champion")
+    result = train(upside_down, spec, home=bench.home, registry=bench.registry, parent=champion.version, now=bench.now(), who="test")
+    return result.version
+
+
+def ask_to_retrain(bench: Workbench, spec: ModelSpec) -> None:
+    """Store the model file, as `evergreen up` does, and ask the loop to retrain."""
+    bench.registry.put_model(spec, who="test", now=bench.now())
+    bench.journal.add_request(spec.model, "retrain", who="test", machine_now=bench.now())
+
+
+def versions_since(year: Year, moment: datetime) -> list[VersionRecord]:
+    """Return the versions whose youngest row is newer than `moment`."""
+    found = year.system.bench.registry.versions(year.system.spec.model)
+    return [record for record in found if record.manifest["trained_through_us"] > to_us(moment)]
+
+
+def times_learned(year: Year, digest: str) -> Times:
+    """Return the times of the rows a version was trained on."""
+    return read_rows(year.system.bench.home.rows, digest, year.system.spec.schema).time_us
+
+
+def inside(times: Times, event: object) -> int:
+    """Return how many of some times fall into an event."""
+    return int(((times >= to_us(event.first)) & (times < to_us(event.last))).sum())

@@ -1,0 +1,102 @@
+"""Real drifting data over HTTP: trained, served, labelled late, retrained, gated; a stuck column is quarantined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.replay import Replayed, replay
+from training.clock import duration_us
+from training.dataset import read_table
+from training.rows import Rows
+from training.spec import load_spec
+
+HISTORY, LIVE = 0.25, 0.20  # shares of the rows: to train on first, and to replay
+STUCK = {"bike_sharing": "temp", "bank_marketing": "age", "elec2": "nswdemand", "kdd99": "c23"}
+STUCK_FROM = {"bike_sharing": 0.55, "bank_marketing": 0.55, "elec2": 0.55, "kdd99": 0.17}  # of kdd99's live rows the rest hardly vary
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a replayed stretch of real data left behind."""
+
+    system: Any
+    replayed: Replayed
+    stuck: tuple[int, int]
+    delay_rows: int
+
+
+@pytest.fixture(scope="module", params=sorted(STUCK))
+def told(
+    request: pytest.FixtureRequest,
+    launch: Callable[[Path], Any],
+    repository: Path,
+    data_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Told:
+    """Train on the first quarter, then replay a fifth of the rows with a column stuck for some buckets near the end."""
+    name = request.param
+    text = (repository / "examples" / "real" / f"{name}.yaml").read_text()
+    folder = tmp_path_factory.mktemp(name)
+    spec = load_spec(repository / "examples" / "real" / f"{name}.yaml")
+    rows = read_table(data_folder / name / f"{name}.csv.gz", spec.schema)
+    cut, end = (start_of_tie(rows, int(len(rows) * share)) for share in (HISTORY, HISTORY + LIVE))
+    pd.read_csv(data_folder / name / f"{name}.csv.gz", nrows=cut).to_csv(folder / "history.csv.gz", index=False)
+    (folder / "model.yaml").write_text(text.replace(f"../../../shared/data/{name}/{name}.csv.gz", "history.csv.gz"))
+    live = rows.slice(cut, end)
+    live, span = stick(live, STUCK[name], STUCK_FROM[name], duration_us(spec.watching.bucket))
+    system = launch(folder / "model.yaml")
+    replayed = replay(live, system.spec, system.url, database=system.bench.database)
+    delay = json.loads((data_folder / name / "meta.json").read_text())["delay_rows"]
+    return Told(system, replayed, span, delay)
+
+
+def test_every_row_is_answered_and_logged_once(told: Told) -> None:
+    size = told.system.bench.log.size(told.system.spec.model)
+
+    assert size.rows == len(told.replayed.rows) == len(set(told.replayed.ids))
+
+
+def test_every_label_that_was_due_is_matched_with_the_delay_of_the_data_set(told: Told) -> None:
+    counts = told.replayed.label_counts
+
+    assert told.system.spec.labels.delay_rows == told.delay_rows
+    assert counts == {"matched": len(told.replayed.rows) - told.delay_rows}
+
+
+def test_a_challenger_is_trained_and_gated(told: Told) -> None:
+    lines = told.system.bench.registry.ledger(told.system.spec.model, None)
+
+    judged = [line for line in lines if line.action in ("promote", "refuse") and "run" in line.evidence]
+
+    assert judged
+    assert all("gain_low" in line.evidence for line in judged), [line.why for line in judged]
+
+
+def test_the_stuck_column_is_quarantined(told: Told) -> None:
+    start_us, end_us = told.stuck
+
+    held = told.system.bench.journal.quarantines(told.system.spec.model)
+
+    assert any(q.start_us <= start_us and q.end_us >= end_us and STUCK[told.system.spec.model] in q.reason for q in held), held
+
+
+def start_of_tie(rows: Rows, index: int) -> int:
+    """Return the first row that has the time of row `index`."""
+    return int(np.searchsorted(rows.time_us, rows.time_us[index], side="left"))
+
+
+def stick(rows: Rows, column: str, share: float, bucket_us: int) -> tuple[Rows, tuple[int, int]]:
+    """Make a column constant for three whole buckets from a share of `rows` on; return the rows and the range."""
+    first = int(rows.time_us[int(len(rows) * share)]) // bucket_us * bucket_us + bucket_us
+    span = first, first + 3 * bucket_us
+    stuck = (rows.time_us >= span[0]) & (rows.time_us < span[1])
+    values = np.where(stuck, np.nanmedian(rows.columns[column]), rows.columns[column])
+    return Rows({**rows.columns, column: values}, rows.labels, rows.time_us), span

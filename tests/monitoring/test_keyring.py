@@ -1,0 +1,68 @@
+"""Keys: made once, kept as hashes, taken away by name."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from monitoring.errors import KeyringError
+from monitoring.keyring import add_key, list_keys, revoke
+from service.access import Access, load_keys
+from service.errors import ForbiddenError, UnauthenticatedError
+
+
+def test_a_made_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+
+    text = add_key(path, "shop", ["predict"], ["bikes"])
+
+    access = Access(load_keys(path))
+    assert access.check("rows.predict", "bikes", {"Authorization": f"Bearer {text}"}) == "shop"
+    with pytest.raises(ForbiddenError):
+        access.check("labels.label", "bikes", {"Authorization": f"Bearer {text}"})
+    with pytest.raises(ForbiddenError):
+        access.check("rows.predict", "trams", {"Authorization": f"Bearer {text}"})
+
+
+def test_the_file_holds_no_key_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+
+    text = add_key(path, "shop", ["predict"])
+
+    assert text not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list_keys(path) == [{"name": "shop", "scopes": ["predict"], "models": ["*"]}]
+
+
+def test_a_revoked_key_opens_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+    text = add_key(path, "shop", ["predict"])
+    add_key(path, "desk", ["read"])
+
+    revoke(path, "shop")
+
+    with pytest.raises(UnauthenticatedError):
+        Access(load_keys(path)).check("rows.predict", "bikes", {"X-API-Key": text})
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+    add_key(path, "shop", ["predict"])
+
+    with pytest.raises(KeyringError, match="already"):
+        add_key(path, "shop", ["label"])
+
+
+def test_the_last_key_stays_because_none_would_open_everything(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+    add_key(path, "shop", ["predict"])
+
+    with pytest.raises(KeyringError, match="last key"):
+        revoke(path, "shop")
+
+
+def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
+    with pytest.raises(KeyringError, match="no key 'shop'"):
+        revoke(tmp_path / "api_keys.json", "shop")

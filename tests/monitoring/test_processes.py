@@ -1,0 +1,123 @@
+"""Processes are started, watched, started again, and leave nothing behind. The modules run here are small stand-ins, really run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from monitoring.errors import ProcessError
+from monitoring.processes import Processes, answers, refuse_taken
+
+SERVER = """
+import http.server, pathlib, subprocess, sys
+pathlib.Path("pids").open("a").write("x")
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/livez" else 503); self.end_headers()
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+http.server.HTTPServer(("127.0.0.1", int(open("port").read())), Answer).serve_forever()
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the modules `stub` (serves) and `broken` (ends at once)."""
+    (tmp_path / "stub.py").write_text(SERVER)
+    (tmp_path / "broken.py").write_text("raise SystemExit('no such luck')")
+    (tmp_path / "port").write_text(str(port))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def processes(folder: Path) -> Iterator[Processes]:
+    with Processes(dict(os.environ), folder / "logs") as running:
+        yield running
+
+
+def test_a_part_is_ready_when_it_answers_and_gone_with_its_children_when_stopped(processes: Processes, port: int) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    processes.start("stub", f"127.0.0.1:{port}")
+    processes.wait_ready("stub", "/livez", seconds=30)
+    started = set(psutil.Process().children(recursive=True)) - before
+
+    processes.stop()
+
+    assert len(started) == 2
+    until(lambda: not any(alive(child) for child in started))
+
+
+def test_a_taken_port_is_named_before_anything_starts(processes: Processes, port: int) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+
+        with pytest.raises(ProcessError, match=rf"127\.0\.0\.1:{port} for service.*EVERGREEN_BIND"):
+            refuse_taken(f"127.0.0.1:{port}", "service")
+
+
+def test_a_part_that_ends_at_once_is_reported_with_its_last_words(processes: Processes, port: int) -> None:
+    processes.start("broken", f"127.0.0.1:{port}")
+
+    with pytest.raises(ProcessError, match="ended with code 1(.|\n)*no such luck"):
+        processes.wait_ready("broken", "/livez", seconds=30)
+
+
+def test_a_part_that_is_never_ready_is_reported(processes: Processes, port: int) -> None:
+    processes.start("stub", f"127.0.0.1:{port}")
+    processes.wait_ready("stub", "/livez", seconds=30)
+
+    with pytest.raises(ProcessError, match="not ready"):
+        processes.wait_ready("stub", "/readyz", seconds=0.2)
+
+
+def test_a_part_that_dies_soon_after_its_start_is_not_started_again(processes: Processes, port: int) -> None:
+    processes.start("stub", f"127.0.0.1:{port}")
+    processes.wait_ready("stub", "/livez", seconds=30)
+    processes.signal("stub", signal.SIGKILL)
+
+    with pytest.raises(ProcessError, match="right after its start"):
+        processes.watch(lambda text: None)
+
+
+def test_a_part_that_dies_later_is_started_again(folder: Path, port: int) -> None:
+    heard: list[str] = []
+    with Processes(dict(os.environ), folder / "logs", too_short_seconds=0.0) as processes:
+        processes.start("stub", f"127.0.0.1:{port}")
+        processes.wait_ready("stub", "/livez", seconds=30)
+        processes.signal("stub", signal.SIGKILL)
+        until(lambda: not answers(f"127.0.0.1:{port}", "/livez"))
+
+        processes.look(heard.append)
+        processes.wait_ready("stub", "/livez", seconds=30)
+
+    assert heard == ["stub ended with code -9; starting it again"]
+    assert (folder / "pids").read_text() == "xx"
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,270 @@
+"""Fixtures of the service's tests: a small trained home, and applications over it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from flask import Flask
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from service.app import create_app, service_of
+from service.settings import ServiceSettings
+from training.artifact import Artifact
+from training.database import open_database
+from training.registry import Registry
+from training.run import wrap_imported
+from training.settings import Home
+from training.spec import ModelSpec, parse_spec
+
+REPOSITORY = Path(__file__).parents[2]
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+BIKES = """
+model: bikes
+schema:
+  target: empty
+  task: binary
+  positive: "true"
+  time: {column: at, kind: timestamp, clock: event}
+  features:
+    temp: {kind: numeric, nullable: true, minimum: -40, maximum: 60, out_of_range: error}
+    docks: {kind: integer, minimum: 0}
+    workday: boolean
+    district: {kind: categorical, nullable: true}
+labels: {delay: 1h, too_late: 10d}
+"""
+FARES = """
+model: fares
+schema:
+  target: fare
+  task: regression
+  extra: error
+  features:
+    distance: numeric
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A home with two versions of `bikes` and one of `fares`; copy it, do not touch it."""
+
+    home: Home
+    bikes: tuple[Artifact, Artifact]
+    fares: Artifact
+    specs: tuple[ModelSpec, ModelSpec]
+
+
+def bike_table(n_rows: int = 240) -> pd.DataFrame:
+    """Rides of ten days, an hour apart in the table's time."""
+    rng = np.random.default_rng(0)
+    temp = rng.normal(15, 8, n_rows).clip(-39, 59)
+    docks = rng.integers(0, 30, n_rows)
+    district = rng.choice(["north", "south", "harbour"], n_rows).astype(object)
+    empty = (docks + rng.normal(0, 4, n_rows) < 10) & (temp > 0)
+    start = pd.Timestamp("2026-01-01", tz="UTC")
+    return pd.DataFrame(
+        {
+            "at": [(start + pd.Timedelta(hours=i)).isoformat() for i in range(n_rows)],
+            "temp": np.where(rng.random(n_rows) < 0.05, np.nan, temp),
+            "docks": docks,
+            "workday": rng.random(n_rows) < 0.7,
+            "district": np.where(rng.random(n_rows) < 0.05, None, district),
+            "empty": np.where(empty, "true", "false"),
+        }
+    )
+
+
+def bike_pipeline(strength: float, table: pd.DataFrame) -> Any:
+    """A fitted logistic regression over the four features."""
+    numbers = make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0))
+    words = OneHotEncoder(categories=[["north", "south", "harbour"]], handle_unknown="ignore")
+    prepare = make_column_transformer((numbers, ["temp", "docks", "workday"]), (words, ["district"]))
+    features = table[["temp", "docks", "workday", "district"]].astype({"temp": float, "docks": float, "workday": float})
+    return make_pipeline(prepare, LogisticRegression(C=strength, max_iter=2000)).fit(features, table["empty"])
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Make the template home once a session."""
+    home = Home(tmp_path_factory.mktemp("trained") / "home").ensure()
+    spec, fare_spec = parse_spec(BIKES), parse_spec(FARES)
+    table = bike_table()
+    first = wrap_imported(bike_pipeline(1.0, table), spec, table, home=home, now=NOW)
+    second = wrap_imported(bike_pipeline(0.01, table), spec, table, home=home, now=NOW + timedelta(days=1))
+    distance = np.linspace(1, 10, 120)
+    fares = pd.DataFrame({"distance": distance, "fare": 2 + 3 * distance + np.sin(distance)})
+    fitted = LinearRegression().fit(fares[["distance"]], fares["fare"])
+    third = wrap_imported(fitted, fare_spec, fares, home=home, now=NOW)
+    return Trained(home, (first.artifact, second.artifact), third.artifact, (spec, fare_spec))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A home of one test, with its database and registry."""
+
+    home: Home
+    database_url: str
+    registry: Registry
+    bikes: tuple[Artifact, Artifact]
+    fares: Artifact
+
+    def settings(self, **changes: Any) -> ServiceSettings:
+        """Settings of a service over this home."""
+        return ServiceSettings(home=self.home, database_url=self.database_url, **changes)
+
+    def bikes_path(self, place: int) -> Path:
+        """Where a version of `bikes` lies in this home."""
+        return self.home.artifacts / "bikes" / self.bikes[place].version
+
+    def promote(self, place: int, expected: int | None) -> None:
+        """Make a version of `bikes` the champion."""
+        before = None if expected is None else self.bikes[expected].version
+        self.registry.promote("bikes", self.bikes[place].version, expected=before, who="test", why="test", now=NOW)
+
+
+def make_place(trained: Trained, folder: Path, url: str | None = None) -> Iterator[Place]:
+    """Copy the template, register all versions, promote the first ones."""
+    shutil.copytree(trained.home.path, folder, dirs_exist_ok=True)
+    home = Home(folder).ensure()
+    database_url = url or f"sqlite:///{home.database}"
+    database = open_database(database_url)
+    registry = Registry(database)
+    for spec in trained.specs:
+        registry.put_model(spec, now=NOW)
+    for artifact in (*trained.bikes, trained.fares):
+        registry.register(artifact, who="test", why="test", now=NOW)
+    place = Place(home, database_url, registry, trained.bikes, trained.fares)
+    place.promote(0, None)
+    registry.promote("fares", trained.fares.version, expected=None, who="test", why="test", now=NOW)
+    yield place
+    database.close()
+
+
+@pytest.fixture
+def place(trained: Trained, tmp_path: Path) -> Iterator[Place]:
+    """A home with champions for `bikes` and `fares`, on SQLite."""
+    yield from make_place(trained, tmp_path / "home")
+
+
+@pytest.fixture
+def place_on(trained: Trained, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
+    """Make the same over another database."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(contextmanager(make_place)(trained, tmp_path / "home", url))
+
+
+@pytest.fixture
+def app(place: Place) -> Iterator[Flask]:
+    """A started application over `place`, without gunicorn."""
+    made = create_app(place.settings(drain_interval_seconds=0.01, alias_poll_seconds=0.05))
+    service_of(made).start()
+    yield made
+    service_of(made).stop()
+
+
+@pytest.fixture
+def ride() -> dict[str, Any]:
+    """A row that `bikes` takes."""
+    return {"at": "2026-01-11T00:00:00Z", "temp": 12.5, "docks": 3, "workday": True, "district": "north"}
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Ask until the answer is true, and give it."""
+
+    def wait(ask: Callable[[], Any], within_seconds: float = 20.0) -> Any:
+        deadline = time.monotonic() + within_seconds
+        while not (answer := ask()):
+            assert time.monotonic() < deadline, "it did not come true in time"
+            time.sleep(0.02)
+        return answer
+
+    return wait
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port below the ephemeral ones that nobody listens on."""
+    for port in range(20000 + os.getpid() % 5000, 32000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port")
+
+
+@dataclass
+class Running:
+    """A real gunicorn under test."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    log: Path
+
+    def predict(self, *rows: dict[str, Any]) -> httpx.Response:
+        """Send rows to `bikes`."""
+        return self.client.post("/models/bikes/predict", json={"rows": list(rows)})
+
+    def label(self, *labels: dict[str, Any]) -> httpx.Response:
+        """Send labels to `bikes`."""
+        return self.client.post("/models/bikes/labels", json={"labels": list(labels)})
+
+    def is_ready(self) -> bool:
+        """Whether the readiness probe says so."""
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(free_port: int, tmp_path: Path, until: Callable[..., Any]) -> Serve:
+    """Start `python -m service` over a place; a context manager that gives a `Running`."""
+
+    @contextmanager
+    def start(place: Place, *, wait: bool = True, **variables: str) -> Iterator[Running]:
+        environment = {
+            **os.environ,
+            "EVERGREEN_HOME": str(place.home.path),
+            "EVERGREEN_DATABASE_URL": place.database_url,
+            "EVERGREEN_BIND": f"127.0.0.1:{free_port}",
+            **{f"EVERGREEN_{name}": value for name, value in variables.items()},
+        }
+        log = tmp_path / "service.log"
+        with open(log, "a") as out:
+            command = [sys.executable, "-m", "service"]
+            process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=out, stderr=out, text=True)
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=15) as client:
+            running = Running(process, client, log)
+            try:
+                if wait:
+                    until(lambda: running.is_ready() or process.poll() is not None)
+                    assert process.poll() is None, log.read_text()
+                yield running
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+    return start

@@ -1,0 +1,163 @@
+"""Columns: the fast path and marshmallow take and refuse the same rows, with the same words."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import marshmallow as ma
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.columns import EXTRA, MAX_LISTED, ColumnReader
+from service.errors import InvalidRowsError
+from service.payloads import OWN_ID
+from service.row_fields import row_schema
+from training.schema import Feature, Schema, TimeColumn
+
+FEATURES = (
+    Feature("plain", "numeric"),
+    Feature("bounded", "numeric", nullable=True, minimum=-1, maximum=5, out_of_range="error"),
+    Feature("clipped", "numeric", nullable=True, minimum=0, maximum=1, out_of_range="clip"),
+    Feature("count", "integer", nullable=True),
+    Feature("flag", "boolean", nullable=True),
+    Feature("word", "categorical", nullable=True),
+    Feature("choice", "categorical", categories=("a", "b"), unknown="error"),
+    Feature("since", "datetime", nullable=True),
+)
+STAMPED = TimeColumn("at", "timestamp")
+NUMBERED = TimeColumn("at", "ordinal", datetime(2000, 1, 1, tzinfo=UTC), timedelta(hours=1))
+GOOD = {"plain": 1.5, "bounded": 2, "clipped": 9.0, "count": 3, "flag": True, "word": "x", "choice": "a", "since": "2026-01-01", "at": 5}
+
+
+def schema(extra: str = "ignore", time: TimeColumn | None = STAMPED) -> Schema:
+    return Schema(FEATURES, target="y", task="regression", time=time, extra=extra)  # type: ignore[arg-type]
+
+
+odd_values: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 8), st.floats(), st.integers(), st.just(10**400), st.just(2.5),
+    st.sampled_from(["", "a", "b", "1_000", "12", "2026-01-01T00:00:00Z", "2026-13-01", "now", "nan", "٣", "x" * 300]),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+)  # fmt: skip
+
+
+@st.composite
+def row_lists(draw: st.DrawFn) -> list[Any]:
+    """Good rows in which some fields are odd, missing or extra; now and then no row at all."""
+    rows: list[Any] = []
+    for _ in range(draw(st.integers(1, 4))):
+        row: dict[str, Any] = dict(GOOD)
+        for name in draw(st.lists(st.sampled_from([*GOOD, OWN_ID, "Plain", "other"]), max_size=3)):
+            if draw(st.booleans()):
+                row[name] = draw(odd_values)
+            else:
+                row.pop(name, None)
+        rows.append(draw(st.sampled_from([row] * 20 + [[], None])))
+    return rows
+
+
+def said_by_marshmallow(found: Schema, rows: list[Any]) -> set[tuple[int, str, str]]:
+    """(row, field, code) of everything that marshmallow refuses."""
+    try:
+        row_schema(found, OWN_ID)().load(rows, many=True)
+    except ma.ValidationError as error:
+        return {
+            (row, "", "type") if name == "_schema" else (row, name, parts["code"] if isinstance(parts, dict) else "extra_field")
+            for row, fields in error.messages.items()  # type: ignore[union-attr]
+            for name, parts in fields.items()
+        }
+    return set()
+
+
+@settings(max_examples=500, deadline=None)
+@given(row_lists(), st.sampled_from(["ignore", "error"]), st.sampled_from([STAMPED, NUMBERED, None]))
+def test_both_paths_take_and_refuse_the_same_rows_with_the_same_words(rows: list[Any], extra: str, time: TimeColumn | None) -> None:
+    reader = ColumnReader(schema(extra, time))
+    sent = rows if time else without_time(rows)
+
+    table, suspects = reader.try_read(sent)
+    explained = reader.explain(sent, suspects)
+
+    expected = said_by_marshmallow(schema(extra, time), sent)
+    assert (table is not None) == (not expected)
+    assert {(problem.row, problem.field, problem.code) for problem in explained.problems} == expected
+
+
+def without_time(rows: list[Any]) -> list[Any]:
+    return [{k: v for k, v in row.items() if k != "at"} if isinstance(row, dict) else row for row in rows]
+
+
+def test_columns_come_in_schema_order_with_their_types() -> None:
+    table = ColumnReader(schema()).read([dict(reversed(GOOD.items())), {"plain": 2, "choice": "b", "at": 6}])
+
+    assert list(table.columns) == [feature.name for feature in FEATURES]
+    assert [values.dtype.kind for values in table.columns.values()] == ["f", "f", "f", "f", "f", "O", "O", "f"]
+    assert table.columns["clipped"].tolist()[0] == 1.0
+    assert table.columns["word"].tolist() == ["x", None]
+    assert math.isnan(table.columns["since"][1])
+    assert table.columns["since"][0] == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert table.event_us is not None
+    assert table.event_us.tolist() == [5_000_000, 6_000_000]
+
+
+@pytest.mark.parametrize(
+    ("time", "value", "expected"),
+    [
+        (STAMPED, "1970-01-01T02:00:00+02:00", 0),
+        (STAMPED, "1970-01-01T00:00:01", 1_000_000),
+        (STAMPED, 1.5, 1_500_000),
+        (NUMBERED, 24, 946_771_200_000_000),
+    ],
+)
+def test_event_times_are_read_in_every_form(time: TimeColumn, value: object, expected: int) -> None:
+    table = ColumnReader(schema(time=time)).read([{**GOOD, "at": value}])
+
+    assert table.event_us is not None
+    assert table.event_us.tolist() == [expected]
+    assert time.to_us(np.array([value])).tolist() == [expected]
+
+
+def test_every_bad_value_is_named_and_the_rest_is_counted() -> None:
+    rows = [{**GOOD, "plain": "no", "count": 0.5} for _ in range(300)]
+
+    with pytest.raises(InvalidRowsError) as refused:
+        ColumnReader(schema()).read(rows)
+
+    assert refused.value.total == 600
+    assert len(refused.value.problems) == MAX_LISTED
+    assert refused.value.counts == {("plain", "type"): 300, ("count", "not_an_integer"): 300}
+    assert refused.value.problems[0].to_dict() == {"row": 0, "field": "plain", "code": "type", "got": "'no'", "want": "a number"}
+
+
+def test_an_ignored_column_is_counted_and_the_nearest_name_suggested() -> None:
+    reader = ColumnReader(schema())
+
+    table = reader.read([{**GOOD, "boundd": 1}, {**GOOD, "zzz": 1}, {**GOOD, "zzz": 2}])
+
+    assert table.ignored == {"boundd": 1, "zzz": 2}
+    assert (reader.hint("boundd"), reader.hint("zzz")) == ("; did you mean 'bounded'?", "")
+
+
+def test_an_extra_column_is_refused_where_the_schema_says_so() -> None:
+    with pytest.raises(InvalidRowsError) as refused:
+        ColumnReader(schema(extra="error")).read([GOOD, {**GOOD, "plian": 1}])
+
+    assert refused.value.counts == {(EXTRA, "extra_field"): 1}
+    assert refused.value.problems[0].want == "no such column; did you mean 'plain'?"
+
+
+def test_own_ids_are_read_and_may_be_left_out() -> None:
+    table = ColumnReader(schema()).read([{**GOOD, OWN_ID: "ride-1"}, GOOD, {**GOOD, OWN_ID: 7}])
+
+    assert table.own_ids == ["ride-1", None, "7"]
+
+
+def test_the_time_column_may_come_along_unasked_when_arrival_is_the_clock() -> None:
+    arrival = TimeColumn("at", "timestamp", clock="arrival")
+
+    table = ColumnReader(schema(extra="error", time=arrival)).read([GOOD])
+
+    assert (table.event_us, table.ignored) == (None, {})

@@ -1,0 +1,159 @@
+"""Deployments: a moved champion is verified, tested and swapped in, or refused while the old one goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.deployments import Deployments
+from service.errors import ModelNotReadyError, UnknownModelError
+from service.metrics import ServiceMetrics
+from training.database import open_database
+from training.registry import Registry
+from training.signing import load_or_make_key
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def samples() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def make(place: Any, samples: CollectorRegistry) -> Callable[..., Deployments]:
+    def deployments(registry: Registry | None = None) -> Deployments:
+        key = load_or_make_key(place.home.signing_key)
+        metrics = ServiceMetrics(CollectorRegistry() if samples._names_to_collectors else samples)
+        return Deployments(registry=registry or place.registry, home=place.home, signing_key=key, metrics=metrics, clock=lambda: NOW)
+
+    return deployments
+
+
+@pytest.fixture
+def gone(tmp_path: Path) -> Registry:
+    """A registry whose database cannot be reached."""
+    return Registry(open_database(f"sqlite:///{tmp_path}/gone/evergreen.db", create=False))
+
+
+def spoil(folder: Path) -> None:
+    content = bytearray((folder / "model.joblib").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.joblib").write_bytes(content)
+
+
+def test_a_moved_champion_is_swapped_in(make: Callable[..., Deployments], place: Any, samples: CollectorRegistry) -> None:
+    deployments = make()
+    deployments.refresh()
+    before = deployments.current("bikes")
+
+    place.promote(1, 0)
+    deployments.refresh()
+
+    assert (before.version, deployments.current("bikes").version) == (place.bikes[0].version, place.bikes[1].version)
+    assert samples.get_sample_value("evergreen_model_swaps_total", {"model": "bikes", "result": "swapped"}) == 2
+
+
+def test_a_champion_that_did_not_move_is_left_alone(make: Callable[..., Deployments]) -> None:
+    deployments = make()
+    deployments.refresh()
+    before = deployments.current("bikes")
+
+    deployments.refresh()
+
+    assert deployments.current("bikes") is before
+
+
+def test_a_tampered_champion_is_refused_and_the_old_one_goes_on(
+    make: Callable[..., Deployments], place: Any, samples: CollectorRegistry
+) -> None:
+    deployments = make()
+    deployments.refresh()
+    spoil(place.bikes_path(1))
+
+    place.promote(1, 0)
+    deployments.refresh()
+    deployments.refresh()
+
+    assert deployments.current("bikes").version == place.bikes[0].version
+    assert samples.get_sample_value("evergreen_model_swaps_total", {"model": "bikes", "result": "refused"}) == 1
+    assert samples.get_sample_value("evergreen_artifact_verification_failures_total", {"reason": "TamperedArtifact"}) == 1
+
+
+def test_a_cold_start_without_the_registry_serves_the_noted_champion(make: Callable[..., Deployments], gone: Registry, place: Any) -> None:
+    make().refresh()
+    shutil.rmtree(place.home.artifacts)
+    cold = make(gone)
+
+    cold.refresh()
+
+    assert (cold.current("bikes").version, cold.current("bikes").is_degraded) == (place.bikes[0].version, True)
+    assert (cold.why_not_ready(), cold.is_degraded()) == (None, True)
+
+
+def test_the_registry_coming_back_ends_the_degraded_time(make: Callable[..., Deployments], gone: Registry, place: Any) -> None:
+    make().refresh()
+    cold = make(gone)
+    cold.refresh()
+    cold._registry = place.registry
+
+    cold.refresh()
+
+    assert (cold.current("bikes").version, cold.is_degraded()) == (place.bikes[0].version, False)
+
+
+def test_a_cold_start_with_neither_is_not_ready_and_says_why(make: Callable[..., Deployments], gone: Registry) -> None:
+    cold = make(gone)
+
+    cold.refresh()
+
+    assert cold.why_not_ready() == "the registry is out of reach and no champion was noted here"
+
+
+def test_a_spoiled_note_is_refused(make: Callable[..., Deployments], gone: Registry, place: Any) -> None:
+    make().refresh()
+    spoil(place.home.cache / place.bikes[0].digest)
+    cold = make(gone)
+
+    cold.refresh()
+
+    assert "bikes: the noted champion" in str(cold.why_not_ready())
+    with pytest.raises(ModelNotReadyError, match="was refused"):
+        cold.current("bikes")
+
+
+def test_a_refused_champion_at_a_cold_start_falls_back_to_the_noted_one(make: Callable[..., Deployments], place: Any) -> None:
+    make().refresh()
+    spoil(place.bikes_path(1))
+    place.promote(1, 0)
+    cold = make()
+
+    cold.refresh()
+
+    assert (cold.current("bikes").version, cold.current("bikes").is_degraded) == (place.bikes[0].version, True)
+
+
+def test_an_unknown_model_is_told_from_one_not_looked_for_yet(make: Callable[..., Deployments]) -> None:
+    deployments = make()
+
+    with pytest.raises(ModelNotReadyError):
+        deployments.current("cars")
+    deployments.refresh()
+    with pytest.raises(UnknownModelError):
+        deployments.current("cars")
+
+
+def test_the_facts_of_a_version_never_loaded_here_are_found(make: Callable[..., Deployments], place: Any) -> None:
+    deployments = make()
+
+    facts = deployments.book.facts("bikes", place.bikes[1].version)
+
+    assert facts is not None
+    assert facts.bins.id == place.bikes[1].manifest.bins_id
+    assert deployments.book.facts("bikes", "no such version") is None

@@ -1,0 +1,1 @@
+"""Rows in, versioned artifact out: everything Evergreen knows about making one model."""

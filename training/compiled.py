@@ -1,0 +1,241 @@
+"""A fitted model as a fast predictor on plain numpy columns, proven equal to scikit-learn before it is used."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from training.adversarial import edge_rows
+from training.calibration import CalibratedPipeline, remap
+from training.compiled_linear import LINEAR, ConstantEngine, LinearEngine, compile_constant, compile_linear
+from training.compiled_preparation import Floats, Preparation
+from training.compiled_reading import UnknownStepError, read_preparation
+from training.compiled_trees import BOOSTING, CROSSOVER, FORESTS, TreeEngine, compile_boosting, compile_forest
+from training.model import FittedModel
+from training.parity import ParityReport, prove_parts
+from training.prediction import Prediction
+from training.rows import Columns, Rows
+from training.schema import normalise_label
+
+_SIZES = (8, 16, 32, 64, 128, 256)
+_MAP_ABOVE = 1 << 16
+
+
+class Engine(Protocol):
+    """An estimator together with the preparation of its rows."""
+
+    def answer(self, columns: Columns, count: int) -> Floats:
+        """Return probabilities in the estimator's order of classes, shape (n, k), or values, shape (n,)."""
+
+    @property
+    def thresholds(self) -> dict[int, Floats]:
+        """The values at which the answer jumps, of each column of the prepared matrix."""
+
+
+@dataclass(frozen=True)
+class NotCompiled:
+    """Why a model is served by its plain pipeline."""
+
+    reason: str
+    parity: ParityReport | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object for metadata."""
+        return {"engine": "plain", "reason": self.reason, "parity": None if self.parity is None else self.parity.to_dict()}
+
+    @property
+    def sentence(self) -> str:
+        """Say it in a sentence, for the card."""
+        return f"served by the plain scikit-learn pipeline: {self.reason}"
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A predictor on numpy columns; a drop-in for :meth:`training.model.FittedModel.predict`.
+
+    Parameters
+    ----------
+    classes
+        The classes in the order of the answers; None for regression.
+    order
+        The engine's column of each class; None when it has them in that order already.
+    calibration
+        Slope and intercept of the map of probabilities; None without.
+    parity
+        The proof that it says what scikit-learn says.
+    """
+
+    engine: Engine
+    classes: tuple[str, ...] | None
+    order: tuple[int, ...] | None = None
+    calibration: tuple[float, float] | None = None
+    parity: ParityReport | None = None
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Predict n rows given as columns; the values must already fit the schema."""
+        said = self.engine.answer(columns, len(next(iter(columns.values()))))
+        if self.classes is None:
+            return Prediction(said)
+        if self.calibration is not None:
+            said = remap(said, *self.calibration)
+        if self.order is not None:
+            said = said[:, self.order]
+        return Prediction(self._labels[said.argmax(axis=1)], said, self.classes)
+
+    @cached_property
+    def _labels(self) -> npt.NDArray[Any]:
+        names = np.empty(len(self.classes or ()), dtype=object)
+        names[:] = self.classes
+        return names
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object for metadata."""
+        return {"engine": self.engine_name, "crossover": getattr(self.engine, "crossover", None),
+                "parity": None if self.parity is None else self.parity.to_dict()}
+
+    @property
+    def engine_name(self) -> str:
+        """``linear``, ``constant`` or ``trees``."""
+        return {LinearEngine: "linear", ConstantEngine: "constant", TreeEngine: "trees"}[type(self.engine)]
+
+    @property
+    def sentence(self) -> str:
+        """Say it in a sentence, for the card."""
+        return f"compiled ({self.engine_name}); {self.parity.sentence if self.parity else 'not proven'}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return what is pickled; its large arrays can be memory-mapped."""
+        return {"compiled": replace(self)}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> CompiledModel:
+        """Take what was unpickled, memory-mapped or not; only large arrays stay mapped, for small ones are faster in memory."""
+        model: CompiledModel = payload["compiled"]
+        return replace(model, engine=_unmapped(model.engine))
+
+
+def _unmapped(value: Any) -> Any:
+    """Return the same value without ``np.memmap``: its arithmetic is slow, a plain view of the same memory is not."""
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray) if value.nbytes > _MAP_ABOVE else np.array(value)
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(_unmapped(v) for v in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _unmapped(getattr(value, f.name)) for f in fields(value)})
+    return value
+
+
+def compile_model(model: FittedModel, rows: Rows | None = None, *, seed: int = 0) -> CompiledModel | NotCompiled:
+    """Compile a fitted model and prove the result on `rows` (the hold-out) and on adversarial ones.
+
+    Parameters
+    ----------
+    rows
+        Rows to prove it on and to time it with; without any, the adversarial ones alone are taken and nothing is timed.
+
+    Returns
+    -------
+    CompiledModel or NotCompiled
+        The latter with the reason, when a step is not known or the answers are not the same.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import RandomForestRegressor
+    >>> from training.preprocessing import build_pipeline
+    >>> from training.schema import Feature, Schema, frame
+    >>> schema = Schema((Feature("x", "numeric"),), "y", "regression")
+    >>> x = {"x": np.arange(50.0)}
+    >>> pipeline = build_pipeline(schema, RandomForestRegressor(5, random_state=0), scale=False, encode="ordinal")
+    >>> model = FittedModel.of(pipeline.fit(frame(x, schema), x["x"]), schema)
+    >>> compile_model(model).engine_name
+    'trees'
+    """
+    try:
+        compiled, preparation = _compile(model)
+    except UnknownStepError as error:
+        return NotCompiled(str(error))
+    report = prove(compiled, model, rows, preparation=preparation, seed=seed)
+    if report.reason is not None:
+        return NotCompiled(report.reason, report)
+    if rows is not None and len(rows) and isinstance(compiled.engine, TreeEngine):
+        compiled = replace(compiled, engine=time_crossover(compiled.engine, rows.columns))
+    return replace(compiled, parity=report)
+
+
+def prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, *, preparation: Preparation | None = None,
+          seed: int = 0) -> ParityReport:
+    """Compare a compiled model with scikit-learn's on `rows` and on adversarial rows, in calls of several sizes.
+
+    Adversarial rows come from the schema and from the fitted pipeline: missing and unknown values, bounds and fences, the
+    neighbours of tree thresholds in float32 and float64, huge values.
+    """
+    if preparation is None:
+        preparation = _compile(model)[1]
+    parts = [] if rows is None or not len(rows) else [("hold-out", rows.columns)]
+    parts += edge_rows(model.schema, preparation, compiled.engine.thresholds, None if rows is None else rows.columns, seed)
+    crossover = getattr(compiled.engine, "crossover", CROSSOVER)
+    with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return prove_parts(compiled.predict, model.predict, parts, block=crossover)
+
+
+def time_crossover(engine: TreeEngine, columns: Columns, clock: Callable[[], float] = time.perf_counter) -> TreeEngine:
+    """Return the engine with the number of rows up to which walking all trees in one call was measured to be faster."""
+    present = len(next(iter(columns.values())))
+    best = 1
+    for size in _SIZES:
+        batch = {name: np.resize(values, size) if present < size else values[-size:] for name, values in columns.items()}
+        once, often = (_seconds(replace(engine, crossover=c), batch, size, clock) for c in (size, 0))
+        if once > often:
+            break
+        best = size
+    return replace(engine, crossover=best)
+
+
+def _seconds(engine: TreeEngine, columns: Columns, count: int, clock: Callable[[], float]) -> float:
+    taken = []
+    for _ in range(4):
+        began = clock()
+        engine.answer(columns, count)
+        taken.append(clock() - began)
+    return min(taken)
+
+
+def _compile(model: FittedModel) -> tuple[CompiledModel, Preparation]:
+    pipeline, calibration = model.pipeline, None
+    if type(pipeline) is CalibratedPipeline:
+        calibration = (float(pipeline.slope), float(pipeline.intercept))
+        pipeline = pipeline.pipeline
+    if type(pipeline) is not Pipeline or len(pipeline.steps) != 2:
+        raise UnknownStepError(f"a {type(pipeline).__name__} is not known; a Pipeline of preparation and estimator is")
+    preparation = read_preparation(pipeline.steps[0][1], model.schema)
+    engine = _engine(pipeline.steps[1][1], preparation)
+    if model.classes is None:
+        return CompiledModel(engine, None), preparation
+    own = [normalise_label(c) for c in pipeline.classes_]
+    order = tuple(own.index(c) for c in model.classes)
+    in_order = order == tuple(range(len(own)))
+    return CompiledModel(engine, model.classes, None if in_order else order, calibration), preparation
+
+
+def _engine(estimator: Any, preparation: Preparation) -> Engine:
+    kind = type(estimator)
+    if kind in LINEAR:
+        return compile_linear(estimator, preparation)
+    if kind in FORESTS:
+        return compile_forest(estimator, preparation)
+    if kind in BOOSTING:
+        return compile_boosting(estimator, preparation)
+    if kind in (DummyClassifier, DummyRegressor):
+        return compile_constant(estimator)
+    raise UnknownStepError(f"the estimator {kind.__name__} is not known")

@@ -1,0 +1,169 @@
+"""Every exception of the core.
+
+::
+
+    EvergreenError
+    ├── SpecError                  the model file is wrong: line, field, message of every mistake
+    ├── SettingsError              an environment variable is wrong
+    ├── SchemaError                a schema or a stored form of one makes no sense
+    ├── DurationError              a duration cannot be read
+    ├── DataError                  rows do not fit the schema
+    │   └── TooFewRowsError        not enough rows, or not enough classes, to learn from
+    ├── BinsMismatchError          counts made under different bins were about to be added
+    ├── NothingBeatsBaselineError  no candidate was better than a constant guess
+    ├── DatabaseUnavailableError   the database is gone, unreadable, full or too busy: try again later
+    ├── SchemaVersionError         the tables were made by another Evergreen and cannot be migrated
+    ├── SigningKeyError            the signing key is missing, readable by others, or not a key
+    ├── ArtifactError              an artifact may not be loaded
+    │   ├── UnsignedArtifactError      there is no signature
+    │   ├── TamperedArtifactError      signed by another key, truncated, changed, files missing or added
+    │   ├── IncompatibleArtifactError  made with other library versions, and they answer differently
+    │   └── GoldenRowsError            the model does not reproduce its golden rows
+    └── RegistryError              the registry refuses a move
+        ├── UnknownModelError          no model has this name
+        ├── UnknownVersionError        no version of the model has this name, or an alias points nowhere
+        ├── VersionExistsError         the version is registered already, with other content
+        ├── StalePromotionError        the champion moved since the promotion was decided
+        └── ContractChangedError       the version answers other requests than the model's contract
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class EvergreenError(Exception):
+    """Anything Evergreen refuses, with a sentence a person can act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecProblem:
+    """One mistake in a model file: where (line from 1, dotted field) and what."""
+
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, {self.field or 'file'}: {self.message}"
+
+
+class SpecError(EvergreenError):
+    """Say everything that is wrong with a model file at once."""
+
+    def __init__(self, problems: Sequence[SpecProblem], source: str = "model file") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        super().__init__(f"{source}: {len(self.problems)} problem(s)\n" + "\n".join(f"  {p}" for p in self.problems))
+
+
+class SettingsError(EvergreenError):
+    """An environment variable has a value that cannot be used."""
+
+
+class SchemaError(EvergreenError):
+    """A schema, or the stored form of one, makes no sense."""
+
+
+class DurationError(EvergreenError):
+    """A duration such as ``14d`` cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataProblem:
+    """One value that does not fit: row (from 0 in file order, None for a whole column), column, got, wanted."""
+
+    row: int | None
+    column: str
+    got: str
+    wanted: str
+
+    def __str__(self) -> str:
+        where = f"column {self.column!r}" if self.row is None else f"row {self.row}, column {self.column!r}"
+        return f"{where}: got {self.got}, wanted {self.wanted}"
+
+
+class DataError(EvergreenError):
+    """Rows do not fit the schema; the first 50 problems are shown, ``total`` says how many there are."""
+
+    SHOWN = 50
+
+    def __init__(self, problems: Sequence[DataProblem], source: str = "rows", total: int | None = None) -> None:
+        self.total = len(problems) if total is None else total
+        self.problems = tuple(problems[: self.SHOWN])
+        rest = f"\n  ... and {self.total - len(self.problems)} more" if self.total > len(self.problems) else ""
+        lines = "\n".join(f"  {p}" for p in self.problems)
+        super().__init__(f"{source}: {self.total} value(s) do not fit the schema\n{lines}{rest}")
+
+
+class TooFewRowsError(DataError):
+    """There are not enough rows, or not enough classes, to learn from."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([])
+        self.args = (message,)
+
+
+class BinsMismatchError(EvergreenError):
+    """Counts made under different bins were about to be added."""
+
+
+class NothingBeatsBaselineError(EvergreenError):
+    """No candidate was better than a constant guess; nothing was registered and the champion is untouched."""
+
+
+class DatabaseUnavailableError(EvergreenError):
+    """The database is gone, unreadable, full or too busy: try again later."""
+
+
+class SchemaVersionError(EvergreenError):
+    """The tables were made by another Evergreen and cannot be migrated."""
+
+
+class SigningKeyError(EvergreenError):
+    """The signing key is missing, readable by others, or not a key."""
+
+
+class ArtifactError(EvergreenError):
+    """An artifact may not be loaded."""
+
+
+class UnsignedArtifactError(ArtifactError):
+    """There is no signature."""
+
+
+class TamperedArtifactError(ArtifactError):
+    """The artifact was signed by another key, truncated or changed, or files are missing or added."""
+
+
+class IncompatibleArtifactError(ArtifactError):
+    """The artifact was made with other library versions, and under ours it answers differently or not at all."""
+
+
+class GoldenRowsError(ArtifactError):
+    """The model does not reproduce its golden rows."""
+
+
+class RegistryError(EvergreenError):
+    """The registry refuses a move."""
+
+
+class UnknownModelError(RegistryError):
+    """No model has this name."""
+
+
+class UnknownVersionError(RegistryError):
+    """No version of the model has this name, or the alias points nowhere."""
+
+
+class VersionExistsError(RegistryError):
+    """The version is registered already, with other content."""
+
+
+class StalePromotionError(RegistryError):
+    """The champion moved since the promotion was decided; nothing was changed."""
+
+
+class ContractChangedError(RegistryError):
+    """The version answers other requests than the model's contract; only a person may force it."""

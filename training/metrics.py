@@ -1,0 +1,223 @@
+"""The scores a model can be chosen and judged by: direction, function, loss of each row (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from training.prediction import Prediction
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[Any]
+CLIP = 1e-7
+"""No probability is taken as smaller in the log-loss: one certain mistake costs at most 16.1."""
+CALIBRATION_BINS = 10
+_CLASSES = ("binary", "multiclass")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One score.
+
+    Parameters
+    ----------
+    function
+        ``function(y, prediction) -> float``; NaN where the rows do not define it (one class only, no row).
+    per_row_loss
+        ``per_row_loss(y, prediction)``, shape (n,), whose mean orders models as the metric does (lower is better);
+        None when the metric is no mean over rows.
+    """
+
+    name: str
+    higher_is_better: bool
+    tasks: tuple[str, ...]
+    function: Callable[[Labels, Prediction], float]
+    per_row_loss: Callable[[Labels, Prediction], Floats] | None = None
+
+    def gain(self, new: float, old: float) -> float:
+        """Return by how much `new` is better than `old`; positive is better, whatever the direction."""
+        return new - old if self.higher_is_better else old - new
+
+
+def class_index(y: Labels, classes: tuple[str, ...] | None) -> npt.NDArray[np.intp]:
+    """Return the place of each label among `classes`, -1 for others; shape (n,)."""
+    places = {name: i for i, name in enumerate(classes or ())}
+    return np.array([places.get(v, -1) for v in y.tolist()], dtype=np.intp)
+
+
+def miss(y: Labels, prediction: Prediction) -> Floats:
+    """Return 1 for a wrong label and 0 for a right one."""
+    return np.asarray(prediction.label != y, dtype=np.float64)
+
+
+def log_losses(y: Labels, prediction: Prediction) -> Floats:
+    """Return the negative log of the probability given to the true class; at most -log(1e-7)."""
+    return -np.log(np.clip(true_probability(y, prediction), CLIP, 1.0))
+
+
+def true_probability(y: Labels, prediction: Prediction) -> Floats:
+    """Return the probability given to the true class of each row; 0 for a class the model does not know."""
+    if prediction.probability is None:
+        raise ValueError("this prediction has no probabilities")
+    place = class_index(y, prediction.classes)
+    out = prediction.probability[np.arange(len(y)), np.maximum(place, 0)]
+    return np.where(place >= 0, out, 0.0)
+
+
+def brier_losses(y: Labels, prediction: Prediction) -> Floats:
+    """Return the squared error of the probabilities (binary: of the positive class; else summed over the classes)."""
+    if prediction.probability is None:
+        raise ValueError("this prediction has no probabilities")
+    place = class_index(y, prediction.classes)
+    hit = place[:, None] == np.arange(prediction.probability.shape[1])
+    squares = (prediction.probability - hit) ** 2
+    unknown = (place < 0).astype(np.float64)
+    total = squares.sum(axis=1) + unknown
+    return np.asarray(total / 2 if prediction.probability.shape[1] == 2 else total, dtype=np.float64)
+
+
+def absolute_errors(y: Labels, prediction: Prediction) -> Floats:
+    """Return the absolute errors."""
+    return np.abs(np.asarray(y, np.float64) - np.asarray(prediction.label, np.float64))
+
+
+def squared_errors(y: Labels, prediction: Prediction) -> Floats:
+    """Return the squared errors."""
+    return absolute_errors(y, prediction) ** 2
+
+
+def confusion(y: Labels, prediction: Prediction) -> npt.NDArray[np.int64]:
+    """Count true class (row) against predicted class (column), over all classes that occur; binary order is kept."""
+    known = prediction.classes or ()
+    names = (*known, *sorted((set(y.tolist()) | set(prediction.label.tolist())) - set(known)))
+    true, said = class_index(y, names), class_index(prediction.label, names)
+    k = len(names)
+    return np.bincount(true * k + said, minlength=k * k).reshape(k, k).astype(np.int64)
+
+
+def confusion_scores(table: npt.NDArray[Any], *, binary: bool) -> dict[str, Floats]:
+    """Return accuracy, balanced accuracy, precision, recall and F1 of confusion tables, shape (..., k, k).
+
+    Binary ones score the last (positive) class, others are the mean over the classes that occur in the truth.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        diagonal = np.diagonal(table, axis1=-2, axis2=-1).astype(np.float64)
+        actual, said = table.sum(axis=-1), table.sum(axis=-2)
+        recall = np.where(actual > 0, diagonal / actual, np.nan)
+        precision = np.where(said > 0, diagonal / said, np.where(actual > 0, 0.0, np.nan))
+        f1 = np.where(actual > 0, 2 * diagonal / (actual + said), np.nan)
+        occurs = actual > 0
+        mean = {n: _mean_where(v, occurs) for n, v in {"recall": recall, "precision": precision, "f1": f1}.items()}
+        if binary:
+            mean_recall = mean["recall"]
+            mean = {"recall": recall[..., -1], "precision": precision[..., -1], "f1": f1[..., -1]}
+            return {"accuracy": diagonal.sum(-1) / table.sum((-2, -1)), "balanced_accuracy": mean_recall, **mean}
+        return {"accuracy": diagonal.sum(-1) / table.sum((-2, -1)), "balanced_accuracy": mean["recall"], **mean}
+
+
+def _mean_where(values: Floats, keep: npt.NDArray[np.bool_]) -> Floats:
+    return np.asarray(np.where(keep, np.nan_to_num(values), 0.0).sum(-1) / keep.sum(-1))
+
+
+def _from_confusion(name: str) -> Callable[[Labels, Prediction], float]:
+    def score(y: Labels, prediction: Prediction) -> float:
+        if not len(y):
+            return float("nan")
+        binary = prediction.classes is not None and len(prediction.classes) == 2
+        return float(confusion_scores(confusion(y, prediction), binary=binary)[name])
+
+    return score
+
+
+def auc_parts(y: Labels, prediction: Prediction) -> list[tuple[Floats, Floats]]:
+    """Return the placements (of the positives, of the negatives) of each one-against-rest question with both present.
+
+    References
+    ----------
+    DeLong, DeLong, Clarke-Pearson: Comparing the areas under two or more correlated ROC curves, Biometrics 1988.
+    """
+    if prediction.probability is None or prediction.classes is None:
+        raise ValueError("this prediction has no probabilities")
+    place, k = class_index(y, prediction.classes), len(prediction.classes)
+    parts = []
+    for column in [1] if k == 2 else range(k):
+        is_class = place == column
+        m, n = int(is_class.sum()), int((~is_class).sum())
+        if m and n:
+            score = prediction.probability[:, column]
+            ranks = rankdata(score)
+            up = (ranks[is_class] - rankdata(score[is_class])) / n
+            down = 1.0 - (ranks[~is_class] - rankdata(score[~is_class])) / m
+            parts.append((up, down))
+    return parts
+
+
+def roc_auc(y: Labels, prediction: Prediction) -> float:
+    """Return the area under the ROC curve; of several classes the mean of one against the rest."""
+    parts = auc_parts(y, prediction)
+    return float(np.mean([up.mean() for up, _ in parts])) if parts else float("nan")
+
+
+def calibration_table(y: Labels, prediction: Prediction) -> Floats:
+    """Return count, summed confidence and summed truth in ten equal bins of the confidence, shape (10, 3).
+
+    The confidence is the probability of the positive class, or of the predicted one when there are several.
+    """
+    if prediction.probability is None or prediction.classes is None:
+        raise ValueError("this prediction has no probabilities")
+    binary = len(prediction.classes) == 2
+    truth = (y == prediction.classes[-1]) if binary else (y == prediction.label)
+    place = np.minimum((prediction.score * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    columns = [None, prediction.score, np.asarray(truth, np.float64)]
+    return np.stack([np.bincount(place, w, CALIBRATION_BINS).astype(np.float64) for w in columns], axis=1)
+
+
+def calibration_error(y: Labels, prediction: Prediction) -> float:
+    """Return the expected calibration error: mean gap between confidence and truth, by ten equal bins.
+
+    References
+    ----------
+    Naeini, Cooper, Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
+    """
+    table = calibration_table(y, prediction)
+    return float(np.abs(table[:, 1] - table[:, 2]).sum() / len(y)) if len(y) else float("nan")
+
+
+def r2(y: Labels, prediction: Prediction) -> float:
+    """Return the share of the variance explained; NaN when the truth does not vary."""
+    spread = float(((np.asarray(y, np.float64) - np.mean(y, dtype=np.float64)) ** 2).sum()) if len(y) else 0.0
+    return 1.0 - float(squared_errors(y, prediction).sum()) / spread if spread else float("nan")
+
+
+def _mean(loss: Callable[[Labels, Prediction], Floats]) -> Callable[[Labels, Prediction], float]:
+    return lambda y, prediction: float(loss(y, prediction).mean()) if len(y) else float("nan")
+
+
+def _rmse(y: Labels, prediction: Prediction) -> float:
+    return float(np.sqrt(squared_errors(y, prediction).mean())) if len(y) else float("nan")
+
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("accuracy", True, _CLASSES, _from_confusion("accuracy"), miss),
+        Metric("balanced_accuracy", True, _CLASSES, _from_confusion("balanced_accuracy")),
+        Metric("precision", True, _CLASSES, _from_confusion("precision")),
+        Metric("recall", True, _CLASSES, _from_confusion("recall")),
+        Metric("f1", True, _CLASSES, _from_confusion("f1")),
+        Metric("roc_auc", True, _CLASSES, roc_auc),
+        Metric("log_loss", False, _CLASSES, _mean(log_losses), log_losses),
+        Metric("brier", False, _CLASSES, _mean(brier_losses), brier_losses),
+        Metric("calibration_error", False, _CLASSES, calibration_error),
+        Metric("mae", False, ("regression",), _mean(absolute_errors), absolute_errors),
+        Metric("rmse", False, ("regression",), _rmse, squared_errors),
+        Metric("r2", True, ("regression",), r2),
+    )
+}
+"""Every metric by its name."""
+DEFAULT_METRIC = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}

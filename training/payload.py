@@ -1,0 +1,25 @@
+"""Read the model and the golden rows of a folder whose bytes were verified; no other module unpickles anything."""
+
+import warnings
+from pathlib import Path
+
+import joblib
+
+from training.documents import from_text
+from training.golden import Golden
+from training.model import FittedModel
+from training.schema import Schema
+
+MODEL, GOLDEN = "model.joblib", "golden.json"
+
+
+def load_model(folder: Path, schema: Schema) -> FittedModel:
+    """Unpickle a model, its arrays memory-mapped and read-only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other versions of scikit-learn are judged by the golden rows
+        return FittedModel.from_payload(joblib.load(folder / MODEL, mmap_mode="r"), schema)
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read the golden rows."""
+    return Golden.from_dict(from_text((folder / GOLDEN).read_bytes()))

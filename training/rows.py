@@ -1,0 +1,83 @@
+"""Rows in columns: what training learns from, in time order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Columns = dict[str, npt.NDArray[Any]]
+"""A column a feature, in schema order: float64 (NaN = missing; boolean 0/1; datetime = UTC epoch seconds), or an object
+array of str and None for a category."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n rows in the order of their times; rows of equal time keep the order they came in.
+
+    Parameters
+    ----------
+    columns
+        The features, see :data:`Columns`.
+    target
+        Shape (n,): class labels as str (object; None = not known), or float64 (NaN = not known); None without any.
+    time_us
+        Shape (n,), int64 microseconds since the epoch.
+
+    Examples
+    --------
+    >>> rows = Rows({"x": np.arange(3.0)}, np.arange(3.0), np.array([0, 10, 20]))
+    >>> len(rows.between(10, 30)), rows.slice(0, 1).time_us.tolist()
+    (2, [0])
+    """
+
+    columns: Columns
+    target: npt.NDArray[Any] | None
+    time_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """The target of labelled rows; raises ValueError where there is none."""
+        if self.target is None:
+            raise ValueError("these rows carry no target")
+        return self.target
+
+    def take(self, index: npt.NDArray[Any] | slice) -> Rows:
+        """Return the rows at `index` (increasing positions, a mask or a slice)."""
+        target = None if self.target is None else self.target[index]
+        return Rows({name: values[index] for name, values in self.columns.items()}, target, self.time_us[index])
+
+    def slice(self, start: int, stop: int) -> Rows:
+        """Return the rows from position `start` up to, not including, `stop`."""
+        return self.take(slice(start, stop))
+
+    def between(self, start_us: int, end_us: int) -> Rows:
+        """Return the rows with ``start_us <= time < end_us``."""
+        start, stop = np.searchsorted(self.time_us, [start_us, end_us])
+        return self.slice(int(start), int(stop))
+
+    def labelled(self) -> Rows:
+        """Return the rows whose target is known."""
+        target = self.labels
+        is_number = target.dtype.kind == "f"
+        known = ~np.isnan(target) if is_number else np.array([v is not None for v in target.tolist()], dtype=bool)
+        return self if known.all() else self.take(known)
+
+    @staticmethod
+    def concat(parts: Sequence[Rows]) -> Rows:
+        """Join rows and bring them into time order; rows of equal time keep the order of `parts`.
+
+        A part without a target makes the whole one without.
+        """
+        time_us = np.concatenate([p.time_us for p in parts])
+        columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+        targets = [p.target for p in parts]
+        target = None if any(t is None for t in targets) else np.concatenate([t for t in targets if t is not None])
+        rows = Rows(columns, target, time_us)
+        return rows if bool((np.diff(time_us) >= 0).all()) else rows.take(np.argsort(time_us, kind="stable"))

@@ -1,0 +1,185 @@
+"""What a model eats and answers: features, target, task, time; the contract of its requests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.errors import SchemaError
+from training.feature import DATE_PARTS, KINDS, Feature, Kind, Violation
+from training.rows import Columns, Rows
+from training.timecolumn import TimeColumn
+
+__all__ = [
+    "DATE_PARTS",
+    "KINDS",
+    "TASKS",
+    "Columns",
+    "Feature",
+    "Kind",
+    "Rows",
+    "Schema",
+    "Task",
+    "TimeColumn",
+    "Violation",
+    "frame",
+    "normalise_label",
+]
+
+Task = Literal["binary", "multiclass", "regression"]
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
+_WHOLE = re.compile(r"-?\d+\.0*")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Names, kinds and bounds of the features and the target: the contract of a model.
+
+    `classes` are the declared ones only; what a version learned stands in its fitted model.
+    """
+
+    features: tuple[Feature, ...]
+    target: str
+    task: Task
+    classes: tuple[str, ...] | None = None
+    positive: str | None = None
+    time: TimeColumn | None = None
+    extra: Literal["ignore", "error"] = "ignore"
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise SchemaError("a schema needs at least one feature")
+        if len(set(self.names)) != len(self.names):
+            raise SchemaError("two features have the same name")
+        if self.target in self.names:
+            raise SchemaError(f"the target {self.target!r} is among the features")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all features, in schema order."""
+        return tuple(f.name for f in self.features)
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """The features whose columns are float64."""
+        return tuple(f.name for f in self.features if f.is_number)
+
+    @property
+    def categorical_names(self) -> tuple[str, ...]:
+        """The features whose columns are str or None."""
+        return tuple(f.name for f in self.features if not f.is_number)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the target is a class."""
+        return self.task != "regression"
+
+    def feature(self, name: str) -> Feature:
+        """Return the feature called `name`; raises KeyError."""
+        return {f.name: f for f in self.features}[name]
+
+    def order_classes(self, found: Mapping[str, Any] | set[str] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+        """Return declared and found classes in their fixed order; of a binary model the positive one comes last."""
+        extra = sorted(set(found) - set(self.classes or ()))
+        classes = [*(self.classes or ()), *extra]
+        if self.task == "binary" and self.positive in classes:
+            classes.remove(self.positive)
+            classes.append(self.positive)
+        return tuple(classes)
+
+    def contract(self) -> dict[str, Any]:
+        """Return what a request must look like: nothing in it is learned, nor how a column is prepared."""
+        whole = self.to_dict()
+        return whole | {"features": [{k: v for k, v in f.items() if k != "derive"} for f in whole["features"]]}
+
+    @property
+    def contract_hash(self) -> str:
+        """The SHA-256 of the canonical JSON of the contract."""
+        canonical = json.dumps(self.contract(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def breaks(self, other: Schema) -> list[str]:
+        """Say which requests that this schema takes would break under the `other`; empty when none."""
+        theirs = {f.name: f for f in other.features}
+        out = [text for f in self.features if f.name in theirs for text in f.breaks(theirs[f.name])]
+        gone = [n for n in self.names if n not in theirs]
+        out += [f"{n}: is no feature any more, and extra columns are refused" for n in gone if other.extra == "error"]
+        new = [f for f in other.features if f.name not in self.names and not f.nullable]
+        out += [f"{f.name}: is new and required; requests without it are refused" for f in new]
+        if self.extra == "ignore" and other.extra == "error":
+            out.append("extra columns, ignored until now, are refused")
+        if self.time != other.time and other.time is not None and other.time.clock == "event":
+            out.append(f"{other.time.column}: the time column changes; requests must carry it as {other.time.kind}")
+        if (self.target, self.task) != (other.target, other.task):
+            out.append(f"the answer changes from {self.task} {self.target!r} to {other.task} {other.target!r}")
+        if other.classes is not None and (lost := sorted(set(self.classes or ()) - set(other.classes))):
+            out.append(f"{self.target}: labels refused from now on: {', '.join(lost)}")
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object; equal schemas give equal JSON."""
+        return {
+            "features": [_plain(asdict(f)) for f in self.features],
+            "target": self.target,
+            "task": self.task,
+            "classes": None if self.classes is None else list(self.classes),
+            "positive": self.positive,
+            "time": None if self.time is None else self.time.to_dict(),
+            "extra": self.extra,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Schema:
+        """Read what :meth:`to_dict` wrote; raises SchemaError when it is something else."""
+        try:
+            return cls(
+                tuple(_feature(f) for f in stored["features"]),
+                stored["target"],
+                stored["task"],
+                None if stored["classes"] is None else tuple(stored["classes"]),
+                stored["positive"],
+                None if stored["time"] is None else TimeColumn.from_dict(stored["time"]),
+                stored["extra"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"this is not a stored schema: {error!r}") from error
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _feature(stored: Mapping[str, Any]) -> Feature:
+    known = {f.name for f in fields(Feature)}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+    return Feature(**given)
+
+
+def normalise_label(value: object) -> str:
+    """Return the one spelling of a class label, whatever JSON, YAML or a table made of it.
+
+    Examples
+    --------
+    >>> normalise_label(True), normalise_label("True"), normalise_label(1.0), normalise_label("1.0")
+    ('true', 'true', '1', '1')
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    text = str(value).strip()
+    if text.casefold() in ("true", "false"):
+        return text.casefold()
+    return text.split(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def frame(columns: Mapping[str, npt.NDArray[Any]], schema: Schema) -> pd.DataFrame:
+    """Build the table a pipeline takes: float64 columns, and object columns of str or None for categories."""
+    arrays = {f.name: pd.Series(columns[f.name], dtype="float64" if f.is_number else object) for f in schema.features}
+    return pd.DataFrame(arrays, copy=False)
