@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
@@ -18,6 +18,7 @@ from prometheus_client import generate_latest
 
 from monitoring.child import Children
 from monitoring.errors import ProcessError
+from monitoring.housekeeping import forget_old_rows
 from monitoring.leadership import Leadership
 from monitoring.loop import Watch, tick
 from monitoring.metrics import MonitorMetrics, make_metrics
@@ -28,6 +29,7 @@ from training.errors import DatabaseUnavailableError, EvergreenError
 
 logger = logging.getLogger(__name__)
 HUNG_SECONDS = 600.0
+HOUSEKEEPING = timedelta(hours=1)
 AT_ONCE = 200  # steps without a pause before the ticker gets its turn again
 
 
@@ -55,7 +57,7 @@ class Monitor:
     def run(self) -> None:
         """Tick until asked to stop; returns when everything is put away."""
         server = make_server(self.settings, self.metrics, self.is_alive)
-        ticker = Ticker(self.tick, self.settings.tick)
+        ticker = Ticker({"tick": (self.tick, self.settings.tick), "keep house": (self.keep_house, HOUSEKEEPING)})
         heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         heartbeat.start()
@@ -92,6 +94,16 @@ class Monitor:
         self._ticked = time.monotonic()
         self.metrics.last_tick.set_to_current_time()
         self.metrics.tick_seconds.set(self._ticked - began)
+
+    def keep_house(self) -> None:
+        """Forget what is older than the model files allow, if this is the monitor that may act."""
+        now = datetime.now(UTC)
+        try:
+            if self.leadership.lead(now) is not None:
+                for record in self.stores.registry.models():
+                    forget_old_rows(self.stores, self.watch.spec(record.spec_text), now)
+        except EvergreenError as error:
+            logger.warning("old rows stay for now: %s", error)
 
     def _beat(self) -> None:
         while not self._ended.wait(self.settings.lease.total_seconds() / 4):

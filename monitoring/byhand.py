@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from monitoring.status import resolve
 from monitoring.workbench import Workbench
 from service.ids import IdMinter
 from service.label_log import LabelItem, LabelRules
-from training.clock import duration_us
+from training.clock import duration_us, from_us
 from training.moves import CHAMPION
 from training.registry_tables import AliasRecord
 from training.signing import load_or_make_key
@@ -39,6 +40,17 @@ def roll_back(bench: Workbench, model: str, why: str) -> AliasRecord:
     """Bring the champion before this one back."""
     champion = bench.registry.alias(model, CHAMPION)
     return bench.registry.roll_back(model, expected=champion.version if champion else None, who=bench.who, why=why, now=bench.now())
+
+
+def advance_clock(bench: Workbench, model: str, why: str) -> datetime | None:
+    """Move model time to the newest logged row, with a line in the ledger; None while there is no row."""
+    last_us = bench.log.last_event(model)
+    if last_us is None:
+        return None
+    bench.log.set_watermark(model, last_us)
+    told = {"model_time": from_us(last_us).isoformat()}
+    bench.registry.record(model, "clock", who=bench.who, why=why, evidence=told, now=bench.now())
+    return from_us(last_us)
 
 
 def label(bench: Workbench, model: str, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

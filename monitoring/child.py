@@ -24,7 +24,7 @@ from training.run import train
 from training.spec import ModelSpec, parse_spec
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-LAST_WORDS = 1500
+LAST_WORDS = 300
 
 
 @dataclass(slots=True)
@@ -77,8 +77,9 @@ class Children:
                 os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
         log = self._log(run_id)
-        text = log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip() if log.exists() else ""
-        return f"its process ended with code {code}" + (f": {text}" if text else "")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"its process ended with code {code}" + (f": {last[:LAST_WORDS]} (all of it in {log})" if last else "")
 
     def end_all(self) -> None:
         """Kill every child; their runs are for the next holder of the lease to abandon."""

@@ -171,5 +171,18 @@ def _holdout(record: VersionRecord, metric: str) -> Score | None:
 
 
 def spans_to_keep(spans: Sequence[Span], known: Sequence[Range]) -> tuple[Span, ...]:
-    """Return the spans that are not wholly within what is quarantined already."""
-    return tuple(s for s in spans if not any(k.start_us <= s.start_us and s.end_us <= k.end_us for k in known))
+    """Return the spans that are not quarantined already, each joined to the known ranges it touches.
+
+    Examples
+    --------
+    >>> spans_to_keep([Span(5, 9, "stuck"), Span(20, 30, "stuck")], [Range(1, 6), Range(15, 40)])
+    (Span(start_us=1, end_us=9, reason='stuck'),)
+    """
+    new = [s for s in spans if not any(k.start_us <= s.start_us and s.end_us <= k.end_us for k in known)]
+    return tuple(_joined(span, known) for span in new)
+
+
+def _joined(span: Span, known: Sequence[Range]) -> Span:
+    touching = [k for k in known if k.start_us <= span.end_us and span.start_us <= k.end_us]
+    start_us, end_us = min([span.start_us, *(k.start_us for k in touching)]), max([span.end_us, *(k.end_us for k in touching)])
+    return Span(start_us, end_us, span.reason)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from monitoring.client import Client
 from monitoring.errors import ReplayError
-from monitoring.truth import POLL_SECONDS, SlotSeen, Truth
+from monitoring.truth import SlotSeen, Truth
 from training.clock import duration_us
 from training.database import Database
 from training.golden import request_row
@@ -106,13 +106,13 @@ def replay(
             slot_us = sender.truth.slot_at(now_us) if batch.is_boundary else None
             sender.label(due.before(batch.start, now_us, slot_us))
             if batch.is_boundary:
-                sender.truth.wait_drained(sender.sent)
+                sender.settle()
             sender.send(batch)
             if batch.is_boundary:
                 seen += _pass(sender, now_us, on_slot)
             sender.label(due.before(batch.start, now_us, None))
-        sender.truth.wait_drained(sender.sent)
         sender.label(due.before(len(rows), int(rows.time_us[-1]) + 1, None))
+        sender.settle()
     finally:
         sender.client.close()
     return sender.replayed(tuple(seen))
@@ -181,6 +181,7 @@ class _Sender:
         self._own_ids = own_ids
         self._answers: list[dict[str, Any]] = []
         self._version: list[str] = []
+        self._waiting: list[int] = []
         self._label_counts: dict[str, int] = {}
 
     @property
@@ -195,24 +196,30 @@ class _Sender:
             self._version += [answer["version"]] * len(rows)
 
     def label(self, due: range) -> None:
-        labelled = [i for i in due if _has_label(self._rows.labels[i])]
-        for start in range(0, len(labelled), LABEL_BATCH):
-            self._label(labelled[start : start + LABEL_BATCH])
+        """Tell labels; those whose predictions are not in the log yet are told again with the next ones."""
+        todo = self._waiting + [i for i in due if _has_label(self._rows.labels[i])]
+        self._waiting = []
+        for start in range(0, len(todo), LABEL_BATCH):
+            self._waiting += self._tell(todo[start : start + LABEL_BATCH])
 
-    def _label(self, index: list[int]) -> None:
+    def settle(self) -> None:
+        """Wait until every sent row is in the log, and tell the labels that waited for that."""
+        self.truth.wait_drained(self.sent)
         deadline = time.monotonic() + self.truth.wait_seconds
-        while index:
-            items = [{"id": self._answers[i]["id"], "label": on_the_wire(self._rows.labels[i], self._spec.schema)} for i in index]
-            answer = self.client.post(f"/models/{self._spec.model}/labels", {"labels": items}, self.truth.wait_seconds)
-            statuses = [result["status"] for result in answer["results"]]
-            for status in statuses:
-                if status != "pending":
-                    self._label_counts[status] = self._label_counts.get(status, 0) + 1
-            index = [i for i, status in zip(index, statuses, strict=True) if status == "pending"]
-            if index and time.monotonic() > deadline:
-                raise ReplayError(f"{len(index)} labels still wait for their predictions to reach the log")
-            if index:
-                time.sleep(POLL_SECONDS)
+        while self._waiting:
+            self.label(range(0))
+            if self._waiting and time.monotonic() > deadline:
+                raise ReplayError(f"{len(self._waiting)} labels still wait for their predictions to reach the log")
+
+    def _tell(self, index: list[int]) -> list[int]:
+        """Send the labels of some rows; return those that have to wait."""
+        items = [{"id": self._answers[i]["id"], "label": on_the_wire(self._rows.labels[i], self._spec.schema)} for i in index]
+        answer = self.client.post(f"/models/{self._spec.model}/labels", {"labels": items}, self.truth.wait_seconds)
+        statuses = [result["status"] for result in answer["results"]]
+        for status in statuses:
+            if status != "pending":
+                self._label_counts[status] = self._label_counts.get(status, 0) + 1
+        return [i for i, status in zip(index, statuses, strict=True) if status == "pending"]
 
     def _payload(self, i: int) -> dict[str, Any]:
         row = request_row(self._rows.columns, int(self._rows.time_us[i]), i, self._spec.schema)

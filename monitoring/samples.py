@@ -32,8 +32,8 @@ class Sample:
 
         Examples
         --------
-        >>> Sample("http://127.0.0.1:8000/models/m/predict", {"rows": []}).curl
-        "curl -s http://127.0.0.1:8000/models/m/predict -H 'Content-Type: application/json' -d '{\\"rows\\": []}'"
+        >>> print(Sample("http://127.0.0.1:8000/models/m/predict", {"rows": []}).curl)
+        curl -s http://127.0.0.1:8000/models/m/predict -H 'Content-Type: application/json' -d '{"rows": []}'
         """
         return f"curl -s {self.url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(self.body))}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from monitoring.client import Client
-from monitoring.errors import ReplayError
+from monitoring.errors import ReplayError, RunEndedError
 from monitoring.journal import TICK, Journal
 from monitoring.journal_tables import Run
 from monitoring.slots import first_slot
@@ -84,7 +84,10 @@ class Truth:
             self._wait(lambda: client.served(self._spec.model, FRESH_CONNECTIONS) == {version}, f"the service to serve {version}")
 
     def _run(self, slot_us: int) -> Run | None:
-        return next((run for run in self._journal.runs(self._spec.model, TICK, limit=RECENT) if run.slot_us == slot_us), None)
+        try:
+            return self._journal.run(f"{self._spec.model}.{TICK}.{slot_us}")
+        except RunEndedError:
+            return None
 
     def _has_ended(self, slot_us: int) -> bool:
         run = self._run(slot_us)

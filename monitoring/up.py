@@ -56,9 +56,9 @@ def up(bench: Workbench, files: Sequence[Path], screen: Screen) -> None:
     running = Running(binds["service"], binds["monitoring"], tuple(spec.model for spec in specs), bench.home.path / "logs")
     signal.signal(signal.SIGTERM, _interrupt)
     with Processes(child_environment(bench, running.models), running.logs) as processes:
-        start(processes, binds)
-        announce(specs, running, screen, has_keys=settings.keys_file is not None)
         with suppress(KeyboardInterrupt):
+            start(processes, binds)
+            announce(specs, running, screen, has_keys=settings.keys_file is not None)
             processes.watch(screen.note)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.note("stopping ...")

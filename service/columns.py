@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InvalidRowsError, Problem
+from service.feature_columns import Values, event_us_of, listed_column, sent_column
 from service.payloads import OWN_ID, own_id, shown
-from service.row_fields import EARLIEST_US, LATEST_US, instant_us, row_fields
-from training.clock import duration_us, to_us
+from service.row_fields import row_fields
 from training.rows import Columns
-from training.schema import Feature, Schema, TimeColumn
+from training.schema import Schema
 
 MAX_LISTED = 100
 EXTRA = "(extra)"
-_NUMBERS = {int, float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,44 @@ class ColumnReader:
             raise self.explain(rows, suspects)
         return table
 
+    def read_columns(self, sent: Mapping[str, Values], n_rows: int) -> Table:
+        """Turn columns of equal length, in any order, into columns in schema order.
+
+        Takes and refuses what `read` does for the same table written as rows, with the same words.
+
+        Raises
+        ------
+        InvalidRowsError
+            As for `read`.
+        """
+        columns: Columns = {}
+        suspects = []
+        for feature, _ in self._features:
+            column = sent_column(feature, sent.get(feature.name), n_rows)
+            if column is None:
+                suspects.append(feature.name)
+            else:
+                columns[feature.name] = column
+        event_us = self._sent_time(sent, suspects)
+        own_ids = _sent_own_ids(sent.get(OWN_ID))
+        if own_ids is None:
+            suspects.append(OWN_ID)
+        ignored = {name: n_rows for name in sent if name not in self._fields and name != self._silent}
+        if ignored and self._schema.extra == "error":
+            suspects.append(EXTRA)
+        if suspects:
+            raise self.explain(_rows_of({name: sent[name] for name in sent if name in suspects or name in ignored}, n_rows), suspects)
+        return Table(columns, event_us, own_ids if own_ids and any(own_ids) else None, ignored, n_rows)
+
+    def _sent_time(self, sent: Mapping[str, Values], suspects: list[str]) -> npt.NDArray[np.int64] | None:
+        if self._time is None:
+            return None
+        values = sent.get(self._time.column)
+        event_us = None if values is None else event_us_of(self._time, values)
+        if event_us is None and self._time.column not in suspects:
+            suspects.append(self._time.column)
+        return event_us
+
     def try_read(self, rows: Sequence[Any]) -> tuple[Table | None, list[str]]:
         """Turn rows into columns, or give the names of the fields in which something is wrong."""
         if set(map(type, rows)) != {dict}:
@@ -83,7 +120,7 @@ class ColumnReader:
         for feature, get in self._features:
             values, found = _values(rows, feature.name, get, feature.nullable)
             present += found
-            column = None if values is None else _column(feature, values)
+            column = None if values is None else listed_column(feature, values)
             if column is None:
                 suspects.append(feature.name)
             else:
@@ -146,14 +183,12 @@ class ColumnReader:
         name = self._time.column
         is_feature = any(feature.name == name for feature, _ in self._features)
         values, found = _values(rows, name, itemgetter(name), nullable=False)
-        event_us = None if values is None else _event_us(self._time, values)
+        event_us = None if values is None else event_us_of(self._time, values)
         if event_us is None and name not in suspects:
             suspects.append(name)
         return event_us, 0 if is_feature else found
 
-    def _read_rest(
-        self, rows: Sequence[Any], present: int, suspects: list[str]
-    ) -> tuple[list[str | None] | None, dict[str, int]]:
+    def _read_rest(self, rows: Sequence[Any], present: int, suspects: list[str]) -> tuple[list[str | None] | None, dict[str, int]]:
         """Read own ids and count what nobody asked for; nothing to do when every key is accounted for."""
         if sum(map(len, rows)) == present:
             return None, {}
@@ -175,78 +210,24 @@ def _values(rows: Sequence[Any], name: str, get: Any, nullable: bool) -> tuple[l
         return ([row.get(name) for row in rows] if nullable else None), found
 
 
-def _column(feature: Feature, values: list[Any]) -> npt.NDArray[Any] | None:
-    """Make the column of a feature; None when some value breaks its rules."""
-    types = set(map(type, values))
-    if feature.nullable:
-        types.discard(type(None))
-    column = _CONVERTERS[feature.kind](values, types)
-    if column is None or (feature.is_number and bool(np.isinf(column).any())) or feature.violations(column):
-        return None
-    return feature.clipped(column) if feature.is_number else column
-
-
-def _numbers(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
-    if not types <= _NUMBERS:
-        return None
-    try:
-        return np.array(values, dtype=np.float64)
-    except OverflowError:
-        return None
-
-
-def _booleans(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
-    return np.array(values, dtype=np.float64) if types <= {bool} else None
-
-
-def _categories(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
-    if not types <= {str}:
-        return None
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
-
-
-def _datetimes(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
-    if not types <= {str, int, float}:
-        return None
-    try:
-        seconds = {value: np.nan if value is None or value != value else instant_us(value) / 1e6 for value in set(values)}
-    except ValueError:
-        return None
-    return np.array([seconds[value] for value in values], dtype=np.float64)
-
-
-_CONVERTERS = {"numeric": _numbers, "integer": _numbers, "boolean": _booleans, "categorical": _categories, "datetime": _datetimes}
-
-
-def _event_us(time: TimeColumn, values: list[Any]) -> npt.NDArray[np.int64] | None:
-    types = set(map(type, values))
-    if types <= _NUMBERS:
-        return _event_us_of_numbers(time, values)
-    if time.kind == "ordinal" or not types <= {str, int, float}:
-        return None
-    try:
-        known = {value: instant_us(value) for value in set(values)}
-    except ValueError:
-        return None
-    return np.array([known[value] for value in values], dtype=np.int64)
-
-
-def _event_us_of_numbers(time: TimeColumn, values: list[Any]) -> npt.NDArray[np.int64] | None:
-    try:
-        numbers = np.array(values, dtype=np.float64)
-    except OverflowError:
-        return None
-    with np.errstate(over="ignore"):
-        scaled = to_us(time.origin) + np.rint(numbers * duration_us(time.step)) if time.kind == "ordinal" else np.rint(numbers * 1e6)
-    if not bool(((scaled >= EARLIEST_US) & (scaled <= LATEST_US)).all()):
-        return None
-    return scaled.astype(np.int64)
-
-
 def _own_ids(rows: Sequence[Any]) -> list[str | None] | None:
     try:
         return [own_id(row.get(OWN_ID)) for row in rows]
     except ValueError:
         return None
+
+
+def _sent_own_ids(values: Values | None) -> list[str | None] | None:
+    try:
+        return [] if values is None else [own_id(value) for value in _listed(values)]
+    except ValueError:
+        return None
+
+
+def _rows_of(sent: Mapping[str, Values], n_rows: int) -> list[dict[str, Any]]:
+    columns = [_listed(values) for values in sent.values()]
+    return [dict(zip(sent, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in range(n_rows)]
+
+
+def _listed(values: Values) -> list[Any]:
+    return values if isinstance(values, list) else values.tolist()

@@ -43,9 +43,7 @@ class Deployment:
         return self.artifact.model.predict(columns)
 
 
-def deploy(
-    artifact: LoadedArtifact, *, model: str, version: str, move: int, loaded_at: datetime, is_degraded: bool = False
-) -> Deployment:
+def deploy(artifact: LoadedArtifact, *, model: str, version: str, move: int, loaded_at: datetime, is_degraded: bool = False) -> Deployment:
     """Let a verified artifact reproduce its golden rows, and make it a deployment.
 
     Raises

@@ -291,4 +291,3 @@ class Drain:
         rows = self._log.total_rows()
         self._metrics.log_rows.set(rows)
         self.is_log_full = rows >= self._policy.log_max_rows
-

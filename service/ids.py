@@ -60,9 +60,7 @@ class IdMinter:
 
     def mint(self, time_ms: int, *, spool: str, seq: int, n_rows: int) -> str:
         """Make the prefix shared by all rows of one request."""
-        body = (
-            time_ms.to_bytes(6, "big") + bytes.fromhex(spool) + seq.to_bytes(4, "big") + n_rows.to_bytes(3, "big")
-        )
+        body = time_ms.to_bytes(6, "big") + bytes.fromhex(spool) + seq.to_bytes(4, "big") + n_rows.to_bytes(3, "big")
         return base64.b32hexencode(body + self._tag(body)).decode("ascii").rstrip("=").lower()
 
     def parse(self, text: str) -> PredictionId | None:

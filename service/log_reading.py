@@ -95,8 +95,7 @@ def _read_layouts(connection: sa.Connection) -> dict[str, dict[str, Any]]:
 def _columns(schema: Schema, names: Sequence[str], features: Sequence[str], known: dict[str, dict[str, Any]]) -> Columns:
     n_rows = len(features)
     columns: Columns = {
-        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object)
-        for feature in schema.features
+        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object) for feature in schema.features
     }
     for layout, index in _by_layout(names):
         decoded = orjson.loads("[" + ",".join([features[i] for i in index]) + "]")

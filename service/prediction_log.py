@@ -86,9 +86,7 @@ class PredictionLog:
 
     # ---- labels ------------------------------------------------------------------------------------------------
 
-    def label(
-        self, model: str, items: Sequence[LabelItem], machine_now: datetime, *, rules: LabelRules | None = None
-    ) -> list[LabelResult]:
+    def label(self, model: str, items: Sequence[LabelItem], machine_now: datetime, *, rules: LabelRules | None = None) -> list[LabelResult]:
         """Join labels to their predictions; committed when this returns. See `label_log.write_labels`."""
         self.prepare()
         with self._database.write() as connection:
@@ -125,12 +123,20 @@ class PredictionLog:
         """Count the rows of a model, cheaply."""
         return self._clock(model)[2]
 
-    def first_event(self, model: str) -> int | None:
-        """Give the earliest event time in the log."""
+    def first_event(self, model: str, *, arrived_since_us: int = 0) -> int | None:
+        """Give the earliest event time in the log, of the rows that arrived at or after a machine time."""
+        return self._one_event(model, predictions.c.event_us, predictions.c.arrived_us >= arrived_since_us)
+
+    def last_event(self, model: str) -> int | None:
+        """Give the latest event time in the log, however far ahead of the watermark."""
+        return self._one_event(model, predictions.c.event_us.desc(), sa.true())
+
+    def _one_event(self, model: str, order: sa.ColumnElement[int], condition: sa.ColumnElement[bool]) -> int | None:
         self.prepare()
+        chosen = sa.select(predictions.c.event_us).where(predictions.c.model == model, condition).order_by(order).limit(1)
         with self._database.read() as connection:
-            earliest = connection.scalar(sa.select(sa.func.min(predictions.c.event_us)).where(predictions.c.model == model))
-        return None if earliest is None else int(earliest)
+            found = connection.scalar(chosen)
+        return None if found is None else int(found)
 
     def labelled_count(self, model: str, since_us: int) -> int:
         """Count the labels that came at or after a model time."""
@@ -239,7 +245,7 @@ class PredictionLog:
         self.prepare()
         with self._database.write() as connection:
             lock_clock(connection, model)
-            connection.execute(sa.update(clocks).where(clocks.c.model == model).values(watermark_us=watermark_us))
+            connection.execute(sa.update(clocks).where(clocks.c.model == model).values(watermark_us=watermark_us, ahead_rows=0))
 
     def _clock(self, model: str) -> tuple[int | None, int, int]:
         self.prepare()

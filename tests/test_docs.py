@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CLI = (ROOT / "docs" / "cli.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
-ROW = re.compile(r"^\| `(EVERGREEN_[A-Z_]+)` \| `([^`]*)` \|(?: ((?:all|training|service|monitoring)(?:, monitoring)?) \|)? (.+) \|$", re.MULTILINE)
+PROCESSES = "(?:all|training|service|monitoring)(?:, monitoring)?"
+ROW = re.compile(r"^\| `(EVERGREEN_[A-Z_]+)` \| `([^`]*)` \|(?: (" + PROCESSES + r") \|)? (.+) \|$", re.MULTILINE)
 READ = {
     package: set(re.findall(r'"(EVERGREEN_[A-Z_]+)"', (ROOT / package / "settings.py").read_text()))
     for package in ("training", "monitoring")

@@ -18,13 +18,34 @@ MIXED_ROWS = 512
 MOST_ROWS = 20_000
 _ODD_CATEGORIES = ("", " ", "(missing)", "nan", "None", "0", "never seen", "\x00", "é" * 50)
 _ODD_NUMBERS = (0.0, -0.0, 1.0, -1.0, 0.5, 5e-324, 1e-30, 16777217.0, -16777217.0, np.nan)
-_ODD_TIMES = (0.0, -0.5, -1.0, 0.999999, 86399.999, 86400.0, -86400.0, 951782400.0, 951868800.0, 1230768000.0, 1293839999.0,
-              1609459199.0, 1735689600.0, 4102444800.0, -2208988800.0, 1.99e11, -1.99e11, 2e11, -2e11, np.nan)
+_ODD_TIMES = (
+    0.0,
+    -0.5,
+    -1.0,
+    0.999999,
+    86399.999,
+    86400.0,
+    -86400.0,
+    951782400.0,
+    951868800.0,
+    1230768000.0,
+    1293839999.0,
+    1609459199.0,
+    1735689600.0,
+    4102444800.0,
+    -2208988800.0,
+    1.99e11,
+    -1.99e11,
+    2e11,
+    -2e11,
+    np.nan,
+)
 _HUGE = (3.4e38, 3.5e38, -3.5e38, 1e39, 1e300, -1e300, 1.7e308, -1.7e308)
 
 
-def edge_rows(schema: Schema, preparation: Preparation, thresholds: Mapping[int, Floats], base: Columns | None,
-              seed: int) -> list[tuple[str, Columns]]:
+def edge_rows(
+    schema: Schema, preparation: Preparation, thresholds: Mapping[int, Floats], base: Columns | None, seed: int
+) -> list[tuple[str, Columns]]:
     """Return named groups of rows: one edge at a time, edges in all columns at once, huge values.
 
     Parameters
@@ -95,8 +116,15 @@ def _neighbours(points: Floats) -> list[Floats]:
         single = points.astype(np.float32)
     near = [np.nextafter(single, np.float32(side)).astype(np.float64) for side in (-np.inf, np.inf)]
     halfway = [(single.astype(np.float64) + n) / 2 for n in near]
-    return [points, np.nextafter(points, -np.inf), np.nextafter(points, np.inf), single.astype(np.float64), *near, *halfway,
-            *(np.nextafter(h, side) for h in halfway for side in (-np.inf, np.inf))]
+    return [
+        points,
+        np.nextafter(points, -np.inf),
+        np.nextafter(points, np.inf),
+        single.astype(np.float64),
+        *near,
+        *halfway,
+        *(np.nextafter(h, side) for h in halfway for side in (-np.inf, np.inf)),
+    ]
 
 
 def _some(values: list[Any], rng: np.random.Generator) -> list[Any]:

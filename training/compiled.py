@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -27,8 +28,9 @@ from training.prediction import Prediction
 from training.rows import Columns, Rows
 from training.schema import normalise_label
 
-_SIZES = (8, 16, 32, 64, 128, 256)
+_SIZES = (8, 16, 32, 64, 128, 256, 512)
 _MAP_ABOVE = 1 << 16
+_Edges = tuple[Preparation, dict[int, Floats]]
 
 
 class Engine(Protocol):
@@ -36,10 +38,6 @@ class Engine(Protocol):
 
     def answer(self, columns: Columns, count: int) -> Floats:
         """Return probabilities in the estimator's order of classes, shape (n, k), or values, shape (n,)."""
-
-    @property
-    def thresholds(self) -> dict[int, Floats]:
-        """The values at which the answer jumps, of each column of the prepared matrix."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,11 @@ class CompiledModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object for metadata."""
-        return {"engine": self.engine_name, "crossover": getattr(self.engine, "crossover", None),
-                "parity": None if self.parity is None else self.parity.to_dict()}
+        return {
+            "engine": self.engine_name,
+            "crossover": getattr(self.engine, "crossover", None),
+            "parity": None if self.parity is None else self.parity.to_dict(),
+        }
 
     @property
     def engine_name(self) -> str:
@@ -160,36 +161,47 @@ def compile_model(model: FittedModel, rows: Rows | None = None, *, seed: int = 0
     >>> compile_model(model).engine_name
     'trees'
     """
-    try:
-        compiled, preparation = _compile(model)
-    except UnknownStepError as error:
-        return NotCompiled(str(error))
-    report = prove(compiled, model, rows, preparation=preparation, seed=seed)
-    if report.reason is not None:
-        return NotCompiled(report.reason, report)
-    if rows is not None and len(rows) and isinstance(compiled.engine, TreeEngine):
-        compiled = replace(compiled, engine=time_crossover(compiled.engine, rows.columns))
-    return replace(compiled, parity=report)
+    with _quiet():
+        try:
+            compiled, edges = _compile(model)
+        except UnknownStepError as error:
+            return NotCompiled(str(error))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            return NotCompiled(f"the pipeline could not be read: {type(error).__name__}: {error}")
+        report = _prove(compiled, model, rows, edges, seed)
+        if report.reason is not None:
+            return NotCompiled(report.reason, report)
+        if rows is not None and len(rows) and isinstance(compiled.engine, TreeEngine):
+            compiled = replace(compiled, engine=time_crossover(compiled.engine, rows.columns))
+        return replace(compiled, parity=report)
 
 
-def prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, *, preparation: Preparation | None = None,
-          seed: int = 0) -> ParityReport:
+def prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, *, seed: int = 0) -> ParityReport:
     """Compare a compiled model with scikit-learn's on `rows` and on adversarial rows, in calls of several sizes.
 
     Adversarial rows come from the schema and from the fitted pipeline: missing and unknown values, bounds and fences, the
     neighbours of tree thresholds in float32 and float64, huge values.
     """
-    if preparation is None:
-        preparation = _compile(model)[1]
-    parts = [] if rows is None or not len(rows) else [("hold-out", rows.columns)]
-    parts += edge_rows(model.schema, preparation, compiled.engine.thresholds, None if rows is None else rows.columns, seed)
-    crossover = getattr(compiled.engine, "crossover", CROSSOVER)
+    with _quiet():
+        return _prove(compiled, model, rows, _compile(model)[1], seed)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """One thread, and no warnings of overflows and unknown categories, which adversarial rows are made of."""
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return prove_parts(compiled.predict, model.predict, parts, block=crossover)
+        yield
 
 
-def time_crossover(engine: TreeEngine, columns: Columns, clock: Callable[[], float] = time.perf_counter) -> TreeEngine:
+def _prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, edges: _Edges, seed: int) -> ParityReport:
+    parts = [] if rows is None or not len(rows) else [("hold-out", rows.columns)]
+    parts += edge_rows(model.schema, *edges, None if rows is None else rows.columns, seed)
+    crossover = getattr(compiled.engine, "crossover", CROSSOVER)
+    return prove_parts(compiled.predict, model.predict, parts, block=crossover)
+
+
+def time_crossover(engine: TreeEngine, columns: Columns, clock: Callable[[], float] = time.thread_time) -> TreeEngine:
     """Return the engine with the number of rows up to which walking all trees in one call was measured to be faster."""
     present = len(next(iter(columns.values())))
     best = 1
@@ -211,7 +223,7 @@ def _seconds(engine: TreeEngine, columns: Columns, count: int, clock: Callable[[
     return min(taken)
 
 
-def _compile(model: FittedModel) -> tuple[CompiledModel, Preparation]:
+def _compile(model: FittedModel) -> tuple[CompiledModel, _Edges]:
     pipeline, calibration = model.pipeline, None
     if type(pipeline) is CalibratedPipeline:
         calibration = (float(pipeline.slope), float(pipeline.intercept))
@@ -219,23 +231,24 @@ def _compile(model: FittedModel) -> tuple[CompiledModel, Preparation]:
     if type(pipeline) is not Pipeline or len(pipeline.steps) != 2:
         raise UnknownStepError(f"a {type(pipeline).__name__} is not known; a Pipeline of preparation and estimator is")
     preparation = read_preparation(pipeline.steps[0][1], model.schema)
-    engine = _engine(pipeline.steps[1][1], preparation)
+    engine, thresholds = _engine(pipeline.steps[1][1], preparation)
+    edges = (preparation, thresholds)
     if model.classes is None:
-        return CompiledModel(engine, None), preparation
+        return CompiledModel(engine, None), edges
     own = [normalise_label(c) for c in pipeline.classes_]
     order = tuple(own.index(c) for c in model.classes)
     in_order = order == tuple(range(len(own)))
-    return CompiledModel(engine, model.classes, None if in_order else order, calibration), preparation
+    return CompiledModel(engine, model.classes, None if in_order else order, calibration), edges
 
 
-def _engine(estimator: Any, preparation: Preparation) -> Engine:
+def _engine(estimator: Any, preparation: Preparation) -> tuple[Engine, dict[int, Floats]]:
     kind = type(estimator)
     if kind in LINEAR:
-        return compile_linear(estimator, preparation)
+        return compile_linear(estimator, preparation), {}
     if kind in FORESTS:
         return compile_forest(estimator, preparation)
     if kind in BOOSTING:
         return compile_boosting(estimator, preparation)
     if kind in (DummyClassifier, DummyRegressor):
-        return compile_constant(estimator)
+        return compile_constant(estimator), {}
     raise UnknownStepError(f"the estimator {kind.__name__} is not known")

@@ -55,11 +55,6 @@ class LinearEngine:
             return decision
         return _two(decision) if decision.ndim == 1 else softmax(decision.T)
 
-    @property
-    def thresholds(self) -> dict[int, Floats]:
-        """A linear model has none."""
-        return {}
-
 
 @dataclass(frozen=True)
 class ConstantEngine:
@@ -70,11 +65,6 @@ class ConstantEngine:
     def answer(self, columns: Columns, count: int) -> Floats:
         """Return the constant `count` times."""
         return np.repeat(self.constant, count, axis=0)
-
-    @property
-    def thresholds(self) -> dict[int, Floats]:
-        """A constant has none."""
-        return {}
 
 
 def _two(decision: Floats) -> Floats:
@@ -112,9 +102,13 @@ def compile_linear(estimator: Any, preparation: Preparation) -> LinearEngine:
     lookups = tuple(c.lookup(r) for c, r in zip(preparation.categories, rows, strict=True))
     weights = np.ascontiguousarray(by_class[:, preparation.numbers.places])
     return LinearEngine(
-        Categories(tuple(c.name for c in preparation.categories), lookups), preparation.numbers,
-        weights[0] if flat else weights, intercept if flat else intercept[:, None],
-        None if flat or not tables else np.concatenate(tables), is_classifier)
+        Categories(tuple(c.name for c in preparation.categories), lookups),
+        preparation.numbers,
+        weights[0] if flat else weights,
+        intercept if flat else intercept[:, None],
+        None if flat or not tables else np.concatenate(tables),
+        is_classifier,
+    )
 
 
 def compile_constant(estimator: DummyClassifier | DummyRegressor) -> ConstantEngine:

@@ -118,12 +118,16 @@ def _read_numbers(steps: list[Any], names: tuple[str, ...], start: int) -> _Bran
     total = height + len(flagged)
     nothing, one = np.zeros(total), np.ones(total)
     return _Branch(
-        () if parts else names, tuple((n, parts) for n in names) if parts else (),
-        np.full(height, -np.inf) if clipper is None else clipper.low_, np.full(height, np.inf) if clipper is None else clipper.high_,
-        fill, flagged,
+        () if parts else names,
+        tuple((n, parts) for n in names) if parts else (),
+        np.full(height, -np.inf) if clipper is None else clipper.low_,
+        np.full(height, np.inf) if clipper is None else clipper.high_,
+        fill,
+        flagged,
         nothing if scaler is None or not scaler.with_mean else scaler.mean_,
         one if scaler is None or not scaler.with_std else scaler.scale_,
-        np.arange(start, start + total))
+        np.arange(start, start + total),
+    )
 
 
 def _read_imputer(imputer: Any, height: int) -> tuple[Floats, npt.NDArray[np.intp]]:
@@ -155,7 +159,11 @@ def _join(branches: list[_Branch]) -> Numbers:
     clips = bool(np.isfinite(low).any() or np.isfinite(high).any())
     scales = bool((mean != 0).any() or (scale != 1).any())
     return Numbers(
-        tuple(n for b in plain for n in b.sources), tuple(t for b in timed for t in b.times),
-        (low, high) if clips else None, stack("fill"),
+        tuple(n for b in plain for n in b.sources),
+        tuple(t for b in timed for t in b.times),
+        (low, high) if clips else None,
+        stack("fill"),
         np.concatenate([np.zeros(0, np.intp), *(b.flagged + o for b, o in zip(both, offsets, strict=False))]).astype(np.intp),
-        (mean, scale) if scales else None, stack("places").ravel().astype(np.intp))
+        (mean, scale) if scales else None,
+        stack("places").ravel().astype(np.intp),
+    )

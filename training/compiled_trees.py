@@ -1,8 +1,4 @@
-"""Forests and boosting as one joint tree, walked by the compiled code of scikit-learn's histogram boosting.
-
-It compares in float64, and a forest compares float32 values with float64 thresholds: with the values rounded to float32
-first, both choose the same side of every split. Sums are taken in scikit-learn's order, so answers are equal to the bit.
-"""
+"""Forests and boosting as one joint tree; sums are taken in scikit-learn's order, so answers are equal to the bit."""
 
 from __future__ import annotations
 
@@ -20,24 +16,23 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.ensemble._hist_gradient_boosting._predictor import _predict_from_raw_data as walk
 
-from training.compiled_forest import Splits, lay_out
+from training.compiled_joining import Nodes, join_trees
 from training.compiled_linear import softmax
 from training.compiled_preparation import Categories, Floats, Numbers, Preparation
 from training.compiled_reading import UnknownStepError
+from training.compiled_walkers import BoostingWalker, ForestWalker
 from training.rows import Columns
 
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 CROSSOVER = 48
-_BLOCK = 2048
 _LINKS = {"IdentityLink": "identity", "LogLink": "exp", "LogitLink": "expit", "MultinomialLogit": "softmax"}
 
 
 @dataclass(frozen=True)
 class TreeEngine:
-    """All trees of a model in one array of nodes.
+    """All trees of a model in one tree.
 
     Parameters
     ----------
@@ -61,10 +56,7 @@ class TreeEngine:
     tables: tuple[Floats, ...] | None
     width: int
     trees: int
-    nodes: npt.NDArray[Any]
-    left_bitsets: npt.NDArray[np.uint32]
-    known_bitsets: npt.NDArray[np.uint32]
-    bitset_of: npt.NDArray[np.uint32]
+    walker: ForestWalker | BoostingWalker
     start: Floats
     answers: Floats | None
     link: str
@@ -73,10 +65,7 @@ class TreeEngine:
     def answer(self, columns: Columns, count: int) -> Floats:
         """Return probabilities, shape (n, k), or values, shape (n,)."""
         matrix = self._matrix(columns, count)
-        if count <= self.crossover:
-            total = self._in_one_call(matrix)
-        else:
-            total = np.concatenate([self._tree_by_tree(matrix[at:at + _BLOCK]) for at in range(0, count, _BLOCK)])
+        total = self._in_one_call(matrix) if count <= self.crossover else self._tree_by_tree(matrix)
         if self.link == "mean":
             total /= self.trees
             return total if self.answers is not None else total[:, 0]
@@ -87,71 +76,51 @@ class TreeEngine:
             return softmax(total)
         return np.exp(total[:, 0]) if self.link == "exp" else total[:, 0]
 
-    def _matrix(self, columns: Columns, count: int) -> Floats:
+    def _matrix(self, columns: Columns, count: int) -> npt.NDArray[Any]:
         """Return what the trees see, shape (n, width + 1), the last column free for the number of the tree."""
-        out = np.empty((count, self.width + 1))
+        out: npt.NDArray[Any] = np.empty((count, self.width + 1), self.walker.dtype)
         at = 0
         if self.tables is not None:
             rows = self.categories.numbers(columns, count, np.intp)
             for table, row in zip(self.tables, rows, strict=True):
-                out[:, at:at + table.shape[1]] = table[row]
+                out[:, at : at + table.shape[1]] = table[row]
                 at += table.shape[1]
         elif self.categories.names:
             at = len(self.categories.names)
             out[:, :at] = self.categories.numbers(columns, count, np.float64).T
-        numbers = self.numbers.matrix(columns, count)
-        if self.link == "mean":
-            numbers = numbers.astype(np.float32)
-            if np.isinf(numbers).any():
-                raise ValueError("a value is too large for float32")
-        out[:, at:self.width] = numbers.T
+        out[:, at : self.width] = self.numbers.matrix(columns, count).T
+        if self.walker.dtype is np.float32 and np.isinf(out[:, at : self.width]).any():
+            raise ValueError("a value is too large for float32")
         return out
 
-    def _walk(self, matrix: Floats, out: Floats) -> None:
-        walk(self.nodes, matrix, self.left_bitsets, self.known_bitsets, self.bitset_of, 1, out)
-
-    def _in_one_call(self, matrix: Floats) -> Floats:
+    def _in_one_call(self, matrix: npt.NDArray[Any]) -> Floats:
         """Walk all trees with all rows at once; the sums are taken tree after tree."""
         count, outputs = len(matrix), len(self.start)
-        every = np.empty((self.trees, count, self.width + 1))
+        every = np.empty((self.trees, count, self.width + 1), matrix.dtype)
         every[:] = matrix
         every[:, :, self.width] = np.arange(self.trees)[:, None]
-        said = np.empty((self.trees + outputs) * count)
-        said[:outputs * count] = np.repeat(self.start, count)
-        found = said[outputs * count:]
-        self._walk(every.reshape(-1, self.width + 1), found)
-        if self.answers is None:
-            total: Floats = np.add.accumulate(said.reshape(-1, outputs * count), axis=0)[-1]
-            return total.reshape(outputs, count).T
-        votes = self.answers[found.astype(np.intp)].reshape(self.trees, -1)
-        total = np.add.accumulate(votes, axis=0)[-1]
-        return total.reshape(count, -1)
+        said = self.walker.walk(every.reshape(-1, self.width + 1))
+        if self.answers is not None:
+            votes = self.answers[said.astype(np.intp)].reshape(self.trees, -1)
+            return np.asarray(np.add.accumulate(votes, axis=0)[-1].reshape(count, -1))
+        terms = np.concatenate([np.repeat(self.start, count), said]).reshape(-1, outputs * count)
+        return np.asarray(np.add.accumulate(terms, axis=0)[-1].reshape(outputs, count).T)
 
-    def _tree_by_tree(self, matrix: Floats) -> Floats:
+    def _tree_by_tree(self, matrix: npt.NDArray[Any]) -> Floats:
         """Walk one tree with all rows, then the next: a tree stays in the cache."""
         outputs = len(self.start)
-        width = outputs if self.answers is None else self.answers.shape[1]
-        total = np.zeros((len(matrix), width)) + (self.start if self.answers is None else 0.0)
-        found = np.empty(len(matrix))
+        total = np.zeros((len(matrix), outputs)) + self.start if self.answers is None else np.zeros((len(matrix), self.answers.shape[1]))
         for tree in range(self.trees):
-            matrix[:, self.width] = tree
-            self._walk(matrix, found)
+            said = self.walker.walk_one(matrix, tree)
             if self.answers is None:
-                total[:, tree % outputs] += found
+                total[:, tree % outputs] += said
             else:
-                total += self.answers[found.astype(np.intp)]
+                total += self.answers[said.astype(np.intp)]
         return total
 
-    @property
-    def thresholds(self) -> dict[int, Floats]:
-        """The thresholds of each column of the matrix, increasing."""
-        inner = self.nodes[(self.nodes["is_leaf"] == 0) & (self.nodes["is_categorical"] == 0)]
-        inner = inner[inner["feature_idx"] < self.width]
-        return {int(f): np.unique(inner["num_threshold"][inner["feature_idx"] == f]) for f in np.unique(inner["feature_idx"])}
 
-
-def compile_forest(estimator: Any, preparation: Preparation) -> TreeEngine:
-    """Return a fitted random forest or extra trees over a preparation.
+def compile_forest(estimator: Any, preparation: Preparation) -> tuple[TreeEngine, dict[int, Floats]]:
+    """Return a fitted random forest or extra trees over a preparation, and the thresholds of each column.
 
     Raises
     ------
@@ -166,24 +135,29 @@ def compile_forest(estimator: Any, preparation: Preparation) -> TreeEngine:
     if hasattr(estimator, "classes_"):
         answers, place = np.unique(values, axis=0, return_inverse=True)
         leaf = place.reshape(-1).astype(np.float64)
-    sizes = [t.node_count for t in trees]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-    offset = np.repeat(roots, sizes)
+    roots, offset = _starts([t.node_count for t in trees])
     left, right = (np.concatenate([getattr(t, side) for t in trees]) for side in ("children_left", "children_right"))
-    feature = np.concatenate([t.feature for t in trees])
-    splits = Splits(
-        roots, np.where(left < 0, -1, left + offset), np.where(right < 0, -1, right + offset),
-        ours[np.maximum(feature, 0)], np.concatenate([t.threshold for t in trees]),
-        np.concatenate([t.missing_go_to_left for t in trees]).astype(np.uint8),
-        np.concatenate([t.weighted_n_node_samples for t in trees]), leaf, np.full(len(left), -1))
-    nothing = np.zeros((0, 8), np.uint32)
-    return TreeEngine(
-        *_categories(preparation), preparation.width, len(trees), lay_out(splits, preparation.width),
-        nothing, nothing, np.zeros(0, np.uint32), np.zeros(1), answers, "mean")
+    joint = join_trees(
+        Nodes(
+            np.where(left < 0, -1, left + offset),
+            np.where(right < 0, -1, right + offset),
+            ours[np.maximum(np.concatenate([t.feature for t in trees]), 0)],
+            np.concatenate([t.threshold for t in trees]),
+            np.concatenate([t.missing_go_to_left for t in trees]).astype(np.uint8),
+            np.concatenate([t.weighted_n_node_samples for t in trees]),
+            leaf,
+            np.full(len(left), -1),
+        ),
+        roots,
+        preparation.width,
+    )
+    walker = ForestWalker.of(joint, preparation.width + 1)
+    engine = TreeEngine(*_categories(preparation), preparation.width, len(trees), walker, np.zeros(1), answers, "mean")
+    return engine, joint.thresholds(preparation.width)
 
 
-def compile_boosting(estimator: Any, preparation: Preparation) -> TreeEngine:
-    """Return a fitted histogram gradient boosting model over a preparation.
+def compile_boosting(estimator: Any, preparation: Preparation) -> tuple[TreeEngine, dict[int, Floats]]:
+    """Return a fitted histogram gradient boosting model over a preparation, and the thresholds of each column.
 
     Raises
     ------
@@ -198,22 +172,35 @@ def compile_boosting(estimator: Any, preparation: Preparation) -> TreeEngine:
     trees = [tree for turn in estimator._predictors for tree in turn]
     theirs = np.concatenate([np.flatnonzero(coded), np.flatnonzero(~coded)])  # its own order: categories first
     ours = np.argsort(preparation.places)[theirs]
-    sizes = [len(t.nodes) for t in trees]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-    offset, nodes = np.repeat(roots, sizes), np.concatenate([t.nodes for t in trees])
-    rows = np.repeat(np.cumsum([0, *(len(t.raw_left_cat_bitsets) for t in trees[:-1])]), sizes)
+    roots, offset = _starts([len(t.nodes) for t in trees])
+    nodes = np.concatenate([t.nodes for t in trees])
+    rows = np.repeat(_starts([len(t.raw_left_cat_bitsets) for t in trees])[0], [len(t.nodes) for t in trees])
     is_leaf = nodes["is_leaf"] == 1
-    splits = Splits(
-        roots, np.where(is_leaf, -1, nodes["left"] + offset), np.where(is_leaf, -1, nodes["right"] + offset),
-        ours[nodes["feature_idx"]], nodes["num_threshold"], nodes["missing_go_to_left"], nodes["count"].astype(np.float64),
-        nodes["value"], np.where(nodes["is_categorical"] == 1, nodes["bitset_idx"] + rows, -1))
+    splits = Nodes(
+        np.where(is_leaf, -1, nodes["left"] + offset),
+        np.where(is_leaf, -1, nodes["right"] + offset),
+        ours[nodes["feature_idx"]],
+        nodes["num_threshold"],
+        nodes["missing_go_to_left"],
+        nodes["count"].astype(np.float64),
+        nodes["value"],
+        np.where(nodes["is_categorical"] == 1, nodes["bitset_idx"] + rows, -1),
+    )
+    joint = join_trees(splits, roots, preparation.width)
     known, of_feature = estimator._bin_mapper.make_known_categories_bitsets()
     bitset_of = np.zeros(preparation.width, np.uint32)
     bitset_of[ours] = of_feature
-    return TreeEngine(
-        *_categories(preparation), preparation.width, len(trees), lay_out(splits, preparation.width),
-        np.concatenate([t.raw_left_cat_bitsets for t in trees]).reshape(-1, 8), known.reshape(-1, 8), bitset_of,
-        np.asarray(estimator._baseline_prediction, np.float64).reshape(-1), None, link)
+    bitsets = np.concatenate([t.raw_left_cat_bitsets for t in trees]).reshape(-1, 8)
+    walker = BoostingWalker.of(joint, splits, roots, bitsets, known.reshape(-1, 8), bitset_of)
+    start = np.asarray(estimator._baseline_prediction, np.float64).reshape(-1)
+    engine = TreeEngine(*_categories(preparation), preparation.width, len(trees), walker, start, None, link)
+    return engine, joint.thresholds(preparation.width)
+
+
+def _starts(sizes: list[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where each part begins when all stand one after the other; and, for each element, where its part begins."""
+    starts = np.cumsum([0, *sizes[:-1]]).astype(np.int64)
+    return starts, np.repeat(starts, sizes)
 
 
 def _check(estimator: Any, preparation: Preparation, outputs: int) -> None:

@@ -153,7 +153,6 @@ class FaultKeys(Keys):
     out_of_range_share = share()
     new_category_share = share()
     reject_share = share()
-    constant_share = share()
     minimum_rows = count()
 
 

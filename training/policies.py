@@ -68,8 +68,6 @@ class FaultPolicy:
     ----------
     null_share, out_of_range_share, new_category_share, reject_share
         More missing values, values outside the reference's range, unknown categories, refused rows than that.
-    constant_share
-        One value holds this share of a column that never was so constant in the reference.
     minimum_rows
         Fewer rows in a bucket are not judged.
     """
@@ -78,7 +76,6 @@ class FaultPolicy:
     out_of_range_share: float = 0.2
     new_category_share: float = 0.2
     reject_share: float = 0.2
-    constant_share: float = 0.98
     minimum_rows: int = 30
 
 

@@ -212,7 +212,8 @@ def show_result(screen: Screen, bench: Workbench, spec: ModelSpec, first: str, r
             }
         ],
     )
-    screen.note(f"\nLook around: evergreen --home {bench.home.path.name} verdicts   (or ledger, versions, show, status)")
+    command = Path(sys.executable).with_name("evergreen")
+    screen.note(f"\nLook around: {command} --home {bench.home.path.name} verdicts   (or ledger, versions, show, status)")
     bench.close()
 
 

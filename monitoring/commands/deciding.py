@@ -93,16 +93,23 @@ def pause_verb(bench: Workbench, model: str | None, why: str, screen: Screen) ->
 @click.command("resume")
 @model_option
 @why_option
+@click.option(
+    "--advance-clock", is_flag=True, help="Move model time to the newest logged row: after a gap longer than watching.clock_bound."
+)
 @screen_option
 @click.pass_obj
-def resume_verb(bench: Workbench, model: str | None, why: str, screen: Screen) -> None:
+def resume_verb(bench: Workbench, model: str | None, why: str, advance_clock: bool, screen: Screen) -> None:
     """Let the loop of a model go on; slots that passed meanwhile are judged in order.
 
     Example: evergreen resume
     """
+    from monitoring.byhand import advance_clock as move
+
     name = bench.model_named(model)
+    moved = move(bench, name, why) if advance_clock else None
     bench.registry.set_paused(name, False, bench.who, why)
-    screen.text(f"the loop of {name} goes on", {"model": name, "paused": False})
+    told = {"model": name, "paused": False, "model_time": moved}
+    screen.text(f"the loop of {name} goes on" + (f"; model time is {moved:%Y-%m-%d %H:%M}" if moved else ""), told)
 
 
 @click.command("label")

@@ -80,7 +80,8 @@ def year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example:
     folder = example(request.param, True)
     system = launch(folder / "model.yaml")
     bench, spec = system.bench, system.spec
-    narrow = parse_spec(spec.text.replace("window: 180d", "window: 17d"), folder)
+    narrow = parse_spec(spec.text.replace("window: 120d", "window: 14d"), folder)
+    assert narrow.training.window != spec.training.window
     forced = train_upside_down(bench, spec)
     moments = {
         FULL_RETRAIN: lambda: ask_to_retrain(bench, spec),
@@ -154,7 +155,8 @@ def test_a_worse_challenger_is_refused(year: Year) -> None:
     refused = [line for line in lines if line.action == "refuse" and line.evidence["slot"] >= NARROW_RETRAIN.isoformat()]
 
     assert refused
-    assert refused[0].evidence["gain_low"] <= 0
+    assert refused[0].evidence["trigger"] == "request"
+    assert refused[0].evidence["gain_low"] <= refused[0].evidence["minimum_gain"]
 
 
 def test_without_events_nothing_is_promoted_for_drift_and_nothing_is_quarantined(calm_year: Year) -> None:

@@ -80,7 +80,7 @@ class Stage:
             return subprocess.Popen([sys.executable, "-m", module], env=environment, cwd=REPOSITORY, stdout=out, stderr=out)
 
     def start_service(self) -> None:
-        """Start it, again and again while a dying worker of the last one still holds the port."""
+        """Start it, and wait until it is ready."""
         deadline = time.monotonic() + 60
         while not self.is_ready():
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
@@ -114,9 +114,13 @@ class Stage:
             os.kill(chance.choice(workers), signal.SIGKILL)
 
     def kill_master(self, chance: random.Random) -> None:
+        """Kill it, and start again once its orphans have left: until then they answer, and hold the port."""
         assert self.service is not None
+        orphans = psutil.Process(self.service.pid).children()
         self.service.kill()
         self.service.wait()
+        _, staying = psutil.wait_procs(orphans, timeout=20)
+        assert not staying
         self.start_service()
 
     def kill_monitor(self, chance: random.Random) -> None:
@@ -162,7 +166,7 @@ class Load:
         return [identity for ids in self._acknowledged for identity in ids]
 
     def wait_for(self, more: int) -> None:
-        target, deadline = self.count() + more, time.monotonic() + 60
+        target, deadline = self.count() + more, time.monotonic() + 120
         while self.count() < target:
             assert time.monotonic() < deadline, "the service does not answer"
             time.sleep(0.01)

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 
 from monitoring.cli import VERBS, run
+from monitoring.workbench import Workbench
+from service.log_tables import lock_clock
 
 Call = Callable[..., "Said"]
 
@@ -227,3 +229,25 @@ def test_the_home_can_be_named_on_the_command_line(call: Call, trained_home: Pat
 
     assert len(said.json) == 1
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "retrain"])
+def test_what_asks_the_monitor_says_when_there_is_nothing_to_judge_by(call: Call, verb: str) -> None:
+    said = call(verb)
+
+    assert said.code == 1
+    assert "no row was logged yet" in said.err
+
+
+def test_what_asks_the_monitor_says_when_none_runs(call: Call, trained_home: Path) -> None:
+    bench = Workbench({"EVERGREEN_HOME": str(trained_home)})
+    bench.log.prepare()
+    with bench.database.write() as connection:
+        lock_clock(connection, "bikes")
+    bench.log.set_watermark("bikes", 1_700_000_000_000_000)
+    bench.close()
+
+    said = call("check")
+
+    assert said.code == 1
+    assert "no monitor is running" in said.err

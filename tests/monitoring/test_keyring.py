@@ -19,11 +19,11 @@ def test_a_made_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -
     text = add_key(path, "shop", ["predict"], ["bikes"])
 
     access = Access(load_keys(path))
-    assert access.check("rows.predict", "bikes", {"Authorization": f"Bearer {text}"}) == "shop"
+    assert access.check("rows.predict", "bikes", text) == "shop"
     with pytest.raises(ForbiddenError):
-        access.check("labels.label", "bikes", {"Authorization": f"Bearer {text}"})
+        access.check("labels.label", "bikes", text)
     with pytest.raises(ForbiddenError):
-        access.check("rows.predict", "trams", {"Authorization": f"Bearer {text}"})
+        access.check("rows.predict", "trams", text)
 
 
 def test_the_file_holds_no_key_and_is_private(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_revoked_key_opens_nothing(tmp_path: Path) -> None:
     revoke(path, "shop")
 
     with pytest.raises(UnauthenticatedError):
-        Access(load_keys(path)).check("rows.predict", "bikes", {"X-API-Key": text})
+        Access(load_keys(path)).check("rows.predict", "bikes", text)
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:

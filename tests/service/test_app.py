@@ -210,3 +210,16 @@ def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Any, place: A
     assert (client.get("/readyz").status_code, client.get("/readyz").json["reason"]) == (503, "cars: it has no champion yet")
     assert_is_an_error(client.post("/models/cars/predict", json={"rows": [{}]}), 503, "model.not_ready")
     service_of(empty).stop()
+
+
+def test_a_label_by_own_id_is_pending_while_the_drain_stands_still(place: Any, ride: Row) -> None:
+    still = create_app(place.settings())
+    service_of(still).deployments.refresh()
+    client = still.test_client()
+    client.post("/models/bikes/predict", json={"rows": [{**ride, "_id": "ride-1"}]})
+    ours = client.post("/models/bikes/predict", json={"rows": [ride]}).json["predictions"][0]["id"]
+
+    answer = client.post("/models/bikes/labels", json={"labels": [{"own_id": "ride-1", "label": True}, {"id": ours, "label": True}]})
+
+    assert answer.json["counts"] == {"pending": 2}
+    service_of(still).stop()

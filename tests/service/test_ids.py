@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from service.ids import IdMinter
 
 KEY = b"k" * 32
-numbers = st.tuples(
-    st.integers(0, 2**48 - 1), st.binary(min_size=5, max_size=5), st.integers(0, 2**32 - 1), st.integers(1, 2**24 - 1)
-)
+numbers = st.tuples(st.integers(0, 2**48 - 1), st.binary(min_size=5, max_size=5), st.integers(0, 2**32 - 1), st.integers(1, 2**24 - 1))
 
 
 @given(numbers)
