@@ -141,7 +141,10 @@ def _clocks(bench: Workbench) -> Iterator[Check]:
     for record in bench.registry.models():
         size = bench.log.size(record.name)
         stuck = size.ahead_rows > 0
-        advice = f"{size.ahead_rows} rows are dated further ahead than watching.clock_bound and do not move the clock; if their times are right: evergreen resume --advance-clock"
+        advice = (
+            f"{size.ahead_rows} rows are dated further ahead than watching.clock_bound and do not move the clock; "
+            "if their times are right: evergreen resume --advance-clock"
+        )
         yield Check(
             f"model time of {record.name}", "warning" if stuck else "ok", advice if stuck else f"{size.rows} rows, none ahead of the clock"
         )

@@ -44,6 +44,7 @@ class ColumnReader:
 
     Examples
     --------
+    >>> from training.schema import Feature
     >>> reader = ColumnReader(Schema((Feature("x", "numeric", nullable=True),), target="y", task="regression"))
     >>> reader.read([{"x": 1}, {}]).columns["x"].tolist()
     [1.0, nan]

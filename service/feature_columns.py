@@ -53,20 +53,25 @@ def typed_column(feature: Feature, values: npt.NDArray[Any]) -> npt.NDArray[Any]
     return feature.clipped(column)
 
 
-def as_truth(values: npt.NDArray[Any]) -> npt.NDArray[Any] | list[Any]:
-    """Read numbers as truth values where a datatype leaves no other way: 0, 1 and NaN (missing); others stay what they are.
+def as_truth(values: Values) -> Values:
+    """Read numbers as truth values where the form leaves no other way: 0, 1 and NaN (missing); others stay what they are.
 
     Examples
     --------
-    >>> as_truth(np.array([0, 1])).tolist(), as_truth(np.array([1.0, np.nan])), as_truth(np.array([1.0, 2.0]))
-    ([False, True], [True, None], [True, 2.0])
+    >>> as_truth(np.array([0, 1])).tolist(), as_truth(np.array([1.0, np.nan])), as_truth([1.0, 2.0, "1"])
+    ([False, True], [True, None], [True, 2.0, '1'])
     """
-    if values.dtype.kind == "b":
-        return values
-    is_truth = (values == 0) | (values == 1)
-    if bool(is_truth.all()):
-        return values.astype(bool)
-    return [bool(value) if value in (0, 1) else None if value != value else value for value in values.tolist()]
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind == "b":
+            return values
+        if bool(((values == 0) | (values == 1)).all()):
+            return values.astype(bool)
+        values = values.tolist()
+    return [_truth(value) if type(value) in _NUMBERS else value for value in values]
+
+
+def _truth(number: float) -> Any:
+    return bool(number) if number in (0, 1) else None if number != number else number
 
 
 def _absent(feature: Feature, n_rows: int) -> npt.NDArray[Any] | None:
@@ -122,6 +127,7 @@ _CONVERTERS = {"numeric": _numbers, "integer": _numbers, "boolean": _booleans, "
 
 
 def event_us_of(time: TimeColumn, values: Values) -> npt.NDArray[np.int64] | None:
+    """Read an event time column, in microseconds; None when some value is none."""
     if isinstance(values, np.ndarray):
         return _event_us_of_numbers(time, values) if values.dtype.kind in "iuf" else None
     types = set(map(type, values))

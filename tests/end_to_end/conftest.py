@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,23 +18,9 @@ from monitoring.onboarding import ensure_champion
 from monitoring.processes import Processes
 from monitoring.up import addresses, child_environment, start
 from monitoring.workbench import Workbench
-from training.spec import ModelSpec
+from tests.end_to_end.system import Example, Launch, System
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """What runs for a test."""
-
-    bench: Workbench
-    spec: ModelSpec
-    url: str
-    first: str
-    processes: Processes
-
-
-Launch = Callable[[Path], System]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +60,32 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"REAL DATA ABSENT: no folder {folder}; set EVERGREEN_TEST_DATA to run the tests on real data")
     return folder
+
+
+@pytest.fixture(scope="module")
+def stream(repository: Path) -> ModuleType:
+    """Return the module that simulates the example."""
+    spec = importlib.util.spec_from_file_location("example_stream", repository / "examples" / "bikes" / "stream.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def example(repository: Path, stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """Return a function that writes the example of a seed and returns the folder."""
+
+    def write(seed: int, events: bool) -> Path:
+        folder = tmp_path_factory.mktemp(f"bikes{seed}")
+        stream.history(seed).to_csv(folder / "history.csv.gz", index=False)
+        stream.live(seed, events=events).to_csv(folder / "live.csv.gz", index=False)
+        (folder / "model.yaml").write_text((repository / "examples" / "bikes" / "model.yaml").read_text())
+        return folder
+
+    return write
 
 
 PORTS = itertools.count(20000 + os.getpid() % 5000)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,66 +11,27 @@ import numpy.typing as npt
 import pytest
 
 from monitoring.byhand import promote
-from monitoring.replay import Replayed, SlotSeen, replay
+from monitoring.replay import SlotSeen, replay
 from monitoring.workbench import Workbench
-from training.artifact import load_verified
+from tests.end_to_end.system import Example, Launch, Year
 from training.clock import to_us
 from training.dataset import read_rows, read_table
 from training.gate import Difference, jackknife_difference
 from training.metrics import METRICS
-from training.prediction import Prediction
 from training.registry_tables import VersionRecord
 from training.rows import Rows
 from training.run import train
 from training.spec import ModelSpec, parse_spec
 
 Times = npt.NDArray[np.int64]
-Example = Callable[[int, bool], Path]
 
 FULL_RETRAIN = datetime(2024, 11, 5, tzinfo=UTC)
 FORCED_PROMOTION = datetime(2024, 11, 19, tzinfo=UTC)
 NARROW_RETRAIN = datetime(2024, 12, 17, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Year:
-    """What a replayed year left behind."""
-
-    system: Any
-    replayed: Replayed
-    static: Prediction
-    forced: str
-    stream: ModuleType
-
-
-@pytest.fixture(scope="module")
-def stream(repository: Path) -> ModuleType:
-    """Return the module that simulates the example."""
-    spec = importlib.util.spec_from_file_location("example_stream", repository / "examples" / "bikes" / "stream.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def example(repository: Path, stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """Return a function that writes the example of a seed and returns the folder."""
-
-    def write(seed: int, events: bool) -> Path:
-        folder = tmp_path_factory.mktemp(f"bikes{seed}")
-        stream.history(seed).to_csv(folder / "history.csv.gz", index=False)
-        stream.live(seed, events=events).to_csv(folder / "live.csv.gz", index=False)
-        (folder / "model.yaml").write_text((repository / "examples" / "bikes" / "model.yaml").read_text())
-        return folder
-
-    return write
-
-
 @pytest.fixture(scope="module", params=range(5), ids=lambda seed: f"seed {seed}")
-def year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example: Example, stream: ModuleType) -> Year:
+def year(request: pytest.FixtureRequest, launch: Launch, example: Example, stream: ModuleType) -> Year:
     """Replay a year with all its events, and with three things a person does on the way."""
     folder = example(request.param, True)
     system = launch(folder / "model.yaml")
@@ -95,17 +51,7 @@ def year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example:
 
     rows = read_table(folder / "live.csv.gz", spec.schema)
     replayed = replay(rows, spec, system.url, database=bench.database, on_slot=on_slot)
-    return Year(system, replayed, scored_by(system, system.first, rows), forced, stream)
-
-
-@pytest.fixture(scope="module", params=range(5), ids=lambda seed: f"seed {seed}")
-def calm_year(request: pytest.FixtureRequest, launch: Callable[[Path], Any], example: Example, stream: ModuleType) -> Year:
-    """Replay the same stream without its events."""
-    folder = example(request.param, False)
-    system = launch(folder / "model.yaml")
-    rows = read_table(folder / "live.csv.gz", system.spec.schema)
-    replayed = replay(rows, system.spec, system.url, database=system.bench.database)
-    return Year(system, replayed, scored_by(system, system.first, rows), "", stream)
+    return Year(system, replayed, system.scored_by(system.first, rows), forced, stream)
 
 
 def test_every_row_is_answered_and_logged_once(year: Year) -> None:
@@ -159,14 +105,6 @@ def test_a_worse_challenger_is_refused(year: Year) -> None:
     assert refused[0].evidence["gain_low"] <= refused[0].evidence["minimum_gain"]
 
 
-def test_without_events_nothing_is_promoted_for_drift_and_nothing_is_quarantined(calm_year: Year) -> None:
-    model, bench = calm_year.system.spec.model, calm_year.system.bench
-    promoted = [line for line in bench.registry.ledger(model, None) if line.action == "promote" and "run" in line.evidence]
-
-    assert [line for line in promoted if "drift" in line.evidence["trigger"]] == []
-    assert bench.journal.quarantines(model) == []
-
-
 def gain_between(year: Year, start: datetime, end: datetime) -> Difference:
     """Return by how much the watched model was better than the first version in a range, with a 95 % lower bound."""
     times = year.replayed.rows.time_us
@@ -174,13 +112,6 @@ def gain_between(year: Year, start: datetime, end: datetime) -> Difference:
     rows = year.replayed.rows.take(np.flatnonzero(meant))
     watched = year.replayed.prediction.aligned(year.static.classes or ()).take(meant)
     return jackknife_difference(METRICS["log_loss"], rows.labels, year.static.take(meant), watched, level=0.05)
-
-
-def scored_by(system: Any, version: str, rows: Rows) -> Prediction:
-    """Return what one version says about `rows`, offline."""
-    bench = system.bench
-    record = bench.registry.version(system.spec.model, version)
-    return load_verified(bench.home.artifacts / record.path, bench.home.cache, bench.key).model.predict(rows.columns)
 
 
 def train_upside_down(bench: Workbench, spec: ModelSpec) -> str:
@@ -211,6 +142,6 @@ def times_learned(year: Year, digest: str) -> Times:
     return read_rows(year.system.bench.home.rows, digest, year.system.spec.schema).time_us
 
 
-def inside(times: Times, event: object) -> int:
+def inside(times: Times, event: Any) -> int:
     """Return how many of some times fall into an event."""
     return int(((times >= to_us(event.first)) & (times < to_us(event.last))).sum())

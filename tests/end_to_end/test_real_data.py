@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +12,7 @@ import pandas as pd
 import pytest
 
 from monitoring.replay import Replayed, replay
+from tests.end_to_end.system import Launch, System
 from training.clock import duration_us
 from training.dataset import read_table
 from training.rows import Rows
@@ -29,7 +28,7 @@ STUCK_FROM = {"bike_sharing": 0.55, "bank_marketing": 0.55, "elec2": 0.55, "kdd9
 class Told:
     """What a replayed stretch of real data left behind."""
 
-    system: Any
+    system: System
     replayed: Replayed
     stuck: Times
     delay_rows: int
@@ -38,7 +37,7 @@ class Told:
 @pytest.fixture(scope="module", params=sorted(STUCK))
 def told(
     request: pytest.FixtureRequest,
-    launch: Callable[[Path], Any],
+    launch: Launch,
     repository: Path,
     data_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,0 +1,77 @@
+"""The bytes of a request: decompressed within a bound, and what kind they are."""
+
+from __future__ import annotations
+
+import zlib
+
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.wrappers import Request
+
+from service.errors import BodyTooLargeError, UnreadableBodyError
+
+JSON, CSV = "application/json", "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+PARQUET = "application/vnd.apache.parquet"
+_TABLES = {CSV: CSV, ARROW: ARROW, PARQUET: PARQUET, "application/x-parquet": PARQUET, "application/parquet": PARQUET}
+_ANY_ZLIB = 47
+
+
+def body_of(request: Request, max_bytes: int) -> bytes:
+    """Give the body of a request, gzip and deflate undone.
+
+    Raises
+    ------
+    BodyTooLargeError
+        It is, or would become, larger than the limit.
+    UnreadableBodyError
+        It is not what ``Content-Encoding`` says.
+    UnsupportedMediaType
+        It is encoded in another way.
+    """
+    body = request.get_data(cache=False)
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not read here; send gzip, deflate or neither")
+    return inflate(body, max_bytes)
+
+
+def inflate(body: bytes, max_bytes: int) -> bytes:
+    """Decompress gzip or deflate (with or without zlib's header), stopping at the limit.
+
+    Examples
+    --------
+    >>> inflate(zlib.compress(b"abc"), 10)
+    b'abc'
+    >>> inflate(zlib.compress(b"0" * 10_000_000), 1000)
+    Traceback (most recent call last):
+    service.errors.BodyTooLargeError: the body has more than 1000 bytes when decompressed; that is the limit
+    """
+    try:
+        return _inflate(body, max_bytes, _ANY_ZLIB)
+    except zlib.error:
+        try:
+            return _inflate(body, max_bytes, -zlib.MAX_WBITS)
+        except zlib.error:
+            raise UnreadableBodyError("the body is not compressed as its Content-Encoding says") from None
+
+
+def _inflate(body: bytes, max_bytes: int, window: int) -> bytes:
+    parts: list[bytes] = []
+    room = max_bytes + 1
+    while body:
+        stream = zlib.decompressobj(window)
+        parts.append(stream.decompress(body, room))
+        room -= len(parts[-1])
+        if room <= 0:
+            raise BodyTooLargeError(f"the body has more than {max_bytes} bytes when decompressed; that is the limit")
+        if not stream.eof:
+            raise UnreadableBodyError("the compressed body is cut off")
+        body = stream.unused_data
+    return b"".join(parts)
+
+
+def kind_of(request: Request) -> str:
+    """Give the content type of a body by one name; JSON when the caller says nothing."""
+    return _TABLES.get(request.mimetype, request.mimetype) or JSON

@@ -1,0 +1,189 @@
+"""Tensors of the Open Inference Protocol: datatypes, JSON data flat or nested, raw bytes.
+
+References
+----------
+Open Inference Protocol, REST; NVIDIA Triton, ``extension_binary_data.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InvalidRowsError, Problem, UnreadableBodyError
+from service.feature_columns import Values
+from service.payloads import shown
+
+DTYPES: dict[str, str] = {
+    "BOOL": "?",
+    **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
+    **{f"FP{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    "BYTES": "O",
+}
+_NULL = type(None)
+_JSON_TYPES: dict[str, set[type]] = {"BOOL": {bool, _NULL}, "BYTES": {str, _NULL}, "FP": {int, float, _NULL}, "INT": {int, _NULL}}
+_WORDS = {"BOOL": "true or false", "BYTES": "a string", "FP": "a number", "INT": "a whole number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input: its values flat, row-major, as a list (where some are text or null) or an array."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Values
+
+
+def check_shape(name: str, datatype: Any, shape: Any, most: int) -> int:
+    """Give the number of elements of a tensor; UnreadableBodyError when its datatype or shape is none."""
+    if datatype not in DTYPES:
+        raise UnreadableBodyError(f"input {name[:100]!r} has the datatype {shown(datatype)}; known are {', '.join(DTYPES)}")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(type(n) is int and 0 <= n <= most for n in shape):
+        raise UnreadableBodyError(f"input {name[:100]!r} must have a shape of [rows] or [rows, columns], got {str(shape)[:60]}")
+    count = math.prod(shape)
+    if count > most:
+        raise UnreadableBodyError(f"input {name[:100]!r} has {count} elements; the limit is {most}")
+    return count
+
+
+def from_json(name: str, datatype: str, shape: Sequence[int], content: Any, columns: Sequence[str] = ()) -> Tensor:
+    """Read ``data``, flat or nested.
+
+    Parameters
+    ----------
+    columns
+        Of a matrix, what its columns are called in errors.
+
+    Raises
+    ------
+    UnreadableBodyError
+        It has not the shape it says.
+    InvalidRowsError
+        Some elements are not of the datatype, each named by its row.
+
+    Examples
+    --------
+    >>> from_json("x", "FP32", [2, 1], [[1], [0.5]]).values.tolist()
+    [1.0, 0.5]
+    >>> from_json("x", "INT8", [2], [1, 300])
+    Traceback (most recent call last):
+    service.errors.InvalidRowsError: row 1, field 'x': got 300, want a whole number that fits INT8
+    """
+    count = math.prod(shape)
+    values = _flat(content, len(shape))
+    if values is None or len(values) != count:
+        found = "something else" if values is None else f"{len(values)} elements"
+        raise UnreadableBodyError(f"input {name[:100]!r} says shape {list(shape)}, that is {count} elements, but its data has {found}")
+    family = datatype.lstrip("U").rstrip("0123456789")
+    types = set(map(type, values))
+    if not types <= _JSON_TYPES[family]:
+        is_wrong = [type(value) not in _JSON_TYPES[family] for value in values]
+        raise _misfits(columns or [name], values, is_wrong, f"{_WORDS[family]} ({datatype})")
+    if _NULL in types or family == "BYTES":
+        return Tensor(name, datatype, tuple(shape), _rounded(values, datatype) if family == "FP" else values)
+    return Tensor(name, datatype, tuple(shape), _array(columns or [name], values, datatype))
+
+
+def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview, columns: Sequence[str] = ()) -> Tensor:
+    """Read raw little-endian data; a BYTES element is its length (4 bytes), then UTF-8.
+
+    Raises
+    ------
+    UnreadableBodyError
+        The number of bytes does not fit the shape.
+    InvalidRowsError
+        A text is not UTF-8, a truth value neither 0 nor 1.
+
+    Examples
+    --------
+    >>> from_bytes("word", "BYTES", [2], memoryview(b"\\2\\0\\0\\0ab\\0\\0\\0\\0")).values
+    ['ab', '']
+    """
+    count = math.prod(shape)
+    if datatype == "BYTES":
+        return Tensor(name, datatype, tuple(shape), _texts(name, raw, count, columns or [name]))
+    dtype = np.dtype(DTYPES[datatype])
+    if len(raw) != count * dtype.itemsize:
+        wanted = f"{datatype} of shape {list(shape)} has {count * dtype.itemsize}"
+        raise UnreadableBodyError(f"input {name[:100]!r} has {len(raw)} bytes; {wanted}")
+    if datatype == "BOOL":
+        octets: npt.NDArray[Any] = np.frombuffer(raw, dtype=np.uint8)
+        if bool((octets > 1).any()):
+            raise _misfits(columns or [name], octets.tolist(), (octets > 1).tolist(), "0 or 1 (BOOL)")
+    return Tensor(name, datatype, tuple(shape), np.frombuffer(raw, dtype=dtype))
+
+
+def to_bytes(values: npt.NDArray[Any]) -> bytes:
+    """Write an array raw: numbers little-endian, text as BYTES elements.
+
+    Examples
+    --------
+    >>> to_bytes(np.array(["ab"], dtype=object))
+    b'\\x02\\x00\\x00\\x00ab'
+    """
+    if values.dtype != object:
+        return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
+    texts = [str(value).encode() for value in values.ravel().tolist()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def _flat(content: Any, depth: int) -> list[Any] | None:
+    """Flatten nested lists one level a dimension; None when it is ragged or no list."""
+    if not isinstance(content, list):
+        return None
+    if depth == 1 or not content or not isinstance(content[0], list):
+        return content
+    if not all(isinstance(row, list) and len(row) == len(content[0]) for row in content):
+        return None
+    return [value for row in content for value in row]
+
+
+def _array(columns: Sequence[str], values: list[Any], datatype: str) -> npt.NDArray[Any]:
+    dtype = np.dtype(DTYPES[datatype])
+    if dtype.kind in "iu":
+        bounds = np.iinfo(dtype)
+        is_wrong = [not bounds.min <= value <= bounds.max for value in values]
+        if any(is_wrong):
+            raise _misfits(columns, values, is_wrong, f"a whole number that fits {datatype}")
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=dtype)
+
+
+def _rounded(values: list[Any], datatype: str) -> list[Any]:
+    kind = np.dtype(DTYPES[datatype]).type
+    with np.errstate(over="ignore"):
+        return [None if value is None else float(kind(value)) for value in values]
+
+
+def _texts(name: str, raw: memoryview, count: int, columns: Sequence[str]) -> list[str]:
+    texts: list[str] = []
+    place = 0
+    for row in range(count):
+        end = place + 4 + int.from_bytes(raw[place : place + 4], "little")
+        if place + 4 > len(raw) or end > len(raw):
+            raise UnreadableBodyError(f"input {name[:100]!r} says {count} elements, but its bytes end within element {row}")
+        try:
+            texts.append(str(raw[place + 4 : end], "utf-8"))
+        except UnicodeDecodeError:
+            raise _misfits(columns, [bytes(raw[place + 4 : end])], [True], "text in UTF-8 (BYTES)", row) from None
+        place = end
+    if place != len(raw):
+        raise UnreadableBodyError(f"input {name[:100]!r} says {count} elements, but {len(raw) - place} bytes are left over")
+    return texts
+
+
+def _misfits(columns: Sequence[str], values: Sequence[Any], is_wrong: Sequence[bool], want: str, first: int = 0) -> InvalidRowsError:
+    width = len(columns)
+    wrong = [place for place, flag in enumerate(is_wrong) if flag]
+    cells = [(divmod(place + first, width), values[place]) for place in wrong]
+    problems = [Problem(row, columns[column][:100], "type", shown(value), want) for (row, column), value in cells[:100]]
+    counts = Counter((columns[column][:100], "type") for (_, column), _ in cells)
+    return InvalidRowsError(problems, len(wrong), dict(counts))
