@@ -41,7 +41,7 @@ def predict_table(bench: Workbench, model: str, version: str | None, table: Path
     rows = read_table(table, loaded.schema)
     known = frame(rows.columns, loaded.schema)
     known.insert(0, "@time", pd.to_datetime(rows.time_us, unit="us", utc=True))
-    answered = pd.concat([known, as_table(loaded.model.predict(rows.columns))], axis=1)
+    answered = pd.concat([known, as_table(loaded.predictor.predict(rows.columns))], axis=1)
     if out.suffix == ".parquet":
         answered.to_parquet(out, index=False)
     else:

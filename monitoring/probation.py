@@ -65,7 +65,7 @@ def look(stores: Stores, spec: ModelSpec, slot_us: int, aside: tuple[Range, ...]
     if len(own) < wanted:
         return None
     judged = take(own, np.arange(len(own)) < wanted)
-    previous = stores.load(spec.model, probation.previous).model.predict(judged.rows.columns)
+    previous = stores.load(spec.model, probation.previous).predictor.predict(judged.rows.columns)
     policy = spec.retraining.probation
     return compare(judged.prediction, previous, judged.rows.labels, spec.metric, policy, probation.looks_done + 1)
 

@@ -128,8 +128,8 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     rows = stores.windows(spec).labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.aside).rows
     unseen = rows.between(max(champion.manifest.trained_through_us, challenger.manifest.trained_through_us) + 1, plan.gate_end_us)
     return decide(
-        champion.model.predict(unseen.columns),
-        challenger.model.predict(unseen.columns),
+        champion.predictor.predict(unseen.columns),
+        challenger.predictor.predict(unseen.columns),
         unseen.labels,
         spec.metric,
         spec.retraining.gate,

@@ -34,6 +34,11 @@ class Answer:
     prediction: Prediction
     prefix: str
 
+    @property
+    def ids(self) -> list[str]:
+        """The id of each row."""
+        return [f"{self.prefix}-{row}" for row in range(self.table.n_rows)]
+
 
 class Answering:
     """Answers rows with the deployment in service."""
@@ -65,11 +70,23 @@ class Answering:
         UnavailableError
             There is no model to answer, or no room to record it.
         """
+        return self.answer(model, lambda deployment: deployment.reader.read(rows))
+
+    def answer(self, model: str, read: Callable[[Deployment], Table]) -> Answer:
+        """Do the same with what `read` makes of a request for the deployment that answers it.
+
+        Raises
+        ------
+        RequestError
+            Whatever `read` finds wrong.
+        InvalidRowsError, UnavailableError
+            As for `answer_rows`.
+        """
         deployment = self._deployments.current(model)
         if self._drain.is_log_full:
             raise LogFullError("the prediction log has reached its bound; shorten the retention or raise EVERGREEN_LOG_MAX_ROWS")
         try:
-            table = deployment.reader.read(rows)
+            table = read(deployment)
         except InvalidRowsError as error:
             self._note_refusal(model, error)
             raise

@@ -22,6 +22,7 @@ TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.UnauthenticatedError, 401, "access.unauthenticated"),
     (errors.ForbiddenError, 403, "access.forbidden"),
     (errors.UnknownModelError, 404, "model.unknown"),
+    (errors.UnsupportedError, 501, "unsupported"),
     (errors.ModelNotReadyError, 503, "model.not_ready"),
     (errors.SpoolFullError, 503, "spool_full"),
     (errors.SpoolError, 503, "spool_failed"),
@@ -39,6 +40,7 @@ _MLFLOW_CODES = {
     413: "REQUEST_LIMIT_EXCEEDED",
     422: "INVALID_PARAMETER_VALUE",
     429: "REQUEST_LIMIT_EXCEEDED",
+    501: "NOT_IMPLEMENTED",
     503: "TEMPORARILY_UNAVAILABLE",
 }
 _HTTP_CODES = {404: "http.not_found", 405: "http.method_not_allowed", 413: "limit.body"}

@@ -19,16 +19,19 @@ from service.answering import Answering
 from service.answers import error_answer
 from service.deployments import Deployments
 from service.drain import Drain, DrainPolicy
+from service.encodings import Limits
 from service.errors import BodyTooLargeError, ServiceError, UnknownModelError
 from service.failpoints import armed, never
 from service.ids import IdMinter
 from service.labelling import Labelling
 from service.metrics import ServiceMetrics
+from service.openapi import release
 from service.prediction_log import PredictionLog
 from service.rejects import Rejects
-from service.routes import health, labels, models, rows
+from service.routes import documents, health, kserve_v1, labels, mlflow, models, open_inference, rows
 from service.settings import ServiceSettings, from_environment
 from service.spool import Spool
+from service.statistics import Statistics
 from training.database import Database, open_database
 from training.registry import Registry
 from training.signing import load_or_make_key
@@ -124,7 +127,13 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     app = Flask("evergreen", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = Service(settings, database, deployments, spool, drain, log, metrics)
-    app.register_blueprint(rows.blueprint(answering, max_rows=settings.max_rows, failpoint=failpoint))
+    limits = Limits(settings.max_body_bytes, settings.max_rows)
+    statistics = Statistics(metrics_registry, settings.metrics_folder)
+    app.register_blueprint(rows.blueprint(answering, limits=limits, failpoint=failpoint))
+    app.register_blueprint(open_inference.blueprint(deployments, answering, limits, statistics, release))
+    app.register_blueprint(kserve_v1.blueprint(deployments, answering, limits))
+    app.register_blueprint(mlflow.blueprint(deployments, answering, limits, default_model=settings.default_model, release=release))
+    app.register_blueprint(documents.blueprint(deployments, settings.default_model))
     app.register_blueprint(labels.blueprint(deployments, labelling, max_rows=settings.max_rows))
     app.register_blueprint(models.blueprint(deployments))
     app.register_blueprint(health.blueprint(deployments, metrics_registry, settings.metrics_folder))

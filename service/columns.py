@@ -99,7 +99,8 @@ class ColumnReader:
         if ignored and self._schema.extra == "error":
             suspects.append(EXTRA)
         if suspects:
-            raise self.explain(_rows_of({name: sent[name] for name in sent if name in suspects or name in ignored}, n_rows), suspects)
+            needed = {name: values for name, values in sent.items() if name in suspects or name not in self._fields}
+            raise self.explain(_rows_of(needed, n_rows), suspects)
         return Table(columns, event_us, own_ids if own_ids and any(own_ids) else None, ignored, n_rows)
 
     def _sent_time(self, sent: Mapping[str, Values], suspects: list[str]) -> npt.NDArray[np.int64] | None:

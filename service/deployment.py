@@ -36,11 +36,11 @@ class Deployment:
     @property
     def classes(self) -> tuple[str, ...] | None:
         """The classes in the order of the probabilities."""
-        return self.artifact.model.classes
+        return self.artifact.predictor.classes
 
     def predict(self, columns: Columns) -> Prediction:
         """Answer valid columns."""
-        return self.artifact.model.predict(columns)
+        return self.artifact.predictor.predict(columns)
 
 
 def deploy(artifact: LoadedArtifact, *, model: str, version: str, move: int, loaded_at: datetime, is_degraded: bool = False) -> Deployment:
@@ -72,12 +72,14 @@ def deploy(artifact: LoadedArtifact, *, model: str, version: str, move: int, loa
 def rules_of(artifact: LoadedArtifact, spec: ModelSpec) -> LabelRules:
     """Say which labels a version's model takes: declared classes, or the two of a binary task; else any."""
     schema = artifact.schema
-    classes = schema.classes or (artifact.model.classes if schema.task == "binary" else None)
+    classes = schema.classes or (artifact.predictor.classes if schema.task == "binary" else None)
     return LabelRules(schema.task, classes, duration_us(spec.labels.too_late) if spec.labels.too_late > timedelta() else None)
 
 
 def pin_to_one_thread(artifact: LoadedArtifact) -> None:
     """Let the estimators of a pipeline use one thread: parallelism belongs to the workers."""
+    if artifact.compiled is not None:
+        return
     pipeline = artifact.model.pipeline
     parameters = pipeline.get_params(deep=True) if hasattr(pipeline, "get_params") else {}
     parallel = {name: 1 for name, value in parameters.items() if name.endswith("n_jobs") and value not in (None, 1)}

@@ -95,12 +95,16 @@ class Deployments:
 
     def why_not_ready(self) -> str | None:
         """Say why the service may not take traffic yet; None when every expected model answers."""
-        missing = {name: reason for name, reason in self._reasons.items() if name not in self._current}
+        missing = self.unready()
         if missing:
-            return "; ".join(f"{name}: {reason}" for name, reason in sorted(missing.items()))
+            return "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         if self._current:
             return None
         return "no model has a champion yet" if self._registry_is_up else "the registry is out of reach and no champion was noted here"
+
+    def unready(self) -> dict[str, str]:
+        """Say of each expected model that does not answer why not."""
+        return {name: reason for name, reason in sorted(self._reasons.items()) if name not in self._current}
 
     def is_degraded(self) -> bool:
         """Whether the registry is out of reach, or some version is served from the local note alone."""

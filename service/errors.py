@@ -10,6 +10,7 @@
     │   ├── BodyTooLargeError, TooManyRowsError
     │   ├── UnauthenticatedError, ForbiddenError
     │   └── UnknownModelError
+    ├── UnsupportedError            the protocol has it, this service has not (501)
     └── UnavailableError            ours, and worth a retry (503)
         ├── ModelNotReadyError      no verified champion
         ├── SpoolError              the answer could not be recorded, so it is not given
@@ -95,6 +96,10 @@ class ForbiddenError(RequestError):
 
 class UnknownModelError(RequestError):
     """No such model here."""
+
+
+class UnsupportedError(ServiceError):
+    """The protocol knows such a request, but this service does not do it."""
 
 
 class UnavailableError(ServiceError):

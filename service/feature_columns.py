@@ -14,6 +14,7 @@ from training.schema import Feature, TimeColumn
 Values = list[Any] | npt.NDArray[Any]
 """A column as it was sent: a list of JSON values, or an array of truth values or numbers."""
 _NUMBERS = {int, float}
+_TOO_LATE = float(LATEST_US + 1)  # a float cannot hold LATEST_US itself
 _TAKEN = {"numeric": "iuf", "integer": "iuf", "boolean": "b", "categorical": "", "datetime": "iuf"}
 
 
@@ -45,9 +46,9 @@ def typed_column(feature: Feature, values: npt.NDArray[Any]) -> npt.NDArray[Any]
     if feature.kind == "datetime":
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = column * 1e6
-        if not bool((np.isnan(scaled) | ((scaled >= EARLIEST_US) & (scaled <= LATEST_US))).all()):
+        if not bool((np.isnan(scaled) | ((scaled >= EARLIEST_US) & (scaled < _TOO_LATE))).all()):
             return None
-        column = np.rint(scaled) / 1e6
+        column = np.rint(scaled) / 1e6 + 0.0  # no negative zero
     if bool(np.isinf(column).any()) or feature.violations(column):
         return None
     return feature.clipped(column)
@@ -149,6 +150,6 @@ def _event_us_of_numbers(time: TimeColumn, values: Values) -> npt.NDArray[np.int
         return None
     with np.errstate(over="ignore"):
         scaled = to_us(time.origin) + np.rint(numbers * duration_us(time.step)) if time.kind == "ordinal" else np.rint(numbers * 1e6)
-    if not bool(((scaled >= EARLIEST_US) & (scaled <= LATEST_US)).all()):
+    if not bool(((scaled >= EARLIEST_US) & (scaled < _TOO_LATE)).all()):
         return None
     return scaled.astype(np.int64)

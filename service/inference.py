@@ -5,7 +5,6 @@ Which of the two, the header ``Inference-Header-Content-Length`` alone decides: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,8 +101,6 @@ def write_answer(
         values = _output(prediction, name, ids)
         output: dict[str, Any] = {"name": name, "datatype": "BYTES" if values.dtype == object else "FP64", "shape": list(values.shape)}
         parameters: dict[str, Any] = {}
-        if name == PROBABILITY:
-            parameters["classes"] = json.dumps(prediction.classes)
         if is_binary:
             raws.append(to_bytes(values))
             parameters["binary_data_size"] = len(raws[-1])
@@ -142,7 +139,9 @@ def _tensors(inputs: list[Any], raw: memoryview, schema: Schema, max_rows: int) 
     for entry in inputs:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise UnreadableBodyError(f"each of the inputs must be an object with a name, got {shown(entry)}")
-        name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
+        name: str = entry["name"]
+        datatype: Any = entry.get("datatype")
+        shape: Any = entry.get("shape")
         check_shape(name, datatype, shape, most=max_rows * (len(names) + 1))
         columns = names[: shape[1]] if _is_matrix(name, shape, schema) else [name]
         size = _parameters(entry).get("binary_data_size")

@@ -76,6 +76,13 @@ class _PredictEnvelope(ma.Schema):
     rows = fields.Raw(required=True)
 
 
+class _ColumnsEnvelope(ma.Schema):
+    class Meta:
+        unknown = ma.RAISE
+
+    columns = fields.Dict(keys=fields.String(), required=True)
+
+
 class _LabelSchema(ma.Schema):
     class Meta:
         unknown = ma.RAISE
@@ -102,7 +109,18 @@ def predict_rows(body: bytes, max_rows: int) -> list[Any]:
     TooManyRowsError
         More rows than `max_rows`.
     """
-    return _list_of(_load(_PredictEnvelope(), parse_json(body)), "rows", max_rows)
+    return rows_in(parse_json(body), max_rows)
+
+
+def rows_in(content: Any, max_rows: int) -> list[Any]:
+    """Do the same with JSON that was read already."""
+    return _list_of(_load(_PredictEnvelope(), content), "rows", max_rows)
+
+
+def columns_in(content: Any) -> dict[str, Any]:
+    """Take the columns out of ``{"columns": {name: [...]}}``; UnreadableBodyError when it is something else."""
+    columns: dict[str, Any] = _load(_ColumnsEnvelope(), content)["columns"]
+    return columns
 
 
 def label_payloads(body: bytes, max_rows: int) -> tuple[list[LabelPayload], list[Problem]]:
@@ -139,6 +157,8 @@ def own_id(value: object) -> str | None:
     """
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer() and -(2**63) < value < 2**64:
+        return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= OWN_ID_LETTERS and value.isprintable():
@@ -218,7 +238,10 @@ def _parse_slowly(body: bytes, *, object_pairs_hook: Any, parse_constant: Any) -
 
 
 def _whole(text: str) -> int | float:
-    return int(text) if len(text) < 19 else _finite(text)
+    """Read as orjson does: whole numbers that fit 64 bits, else floating ones."""
+    if len(text) <= 20 and -(2**63) <= int(text) < 2**64:
+        return int(text)
+    return _finite(text)
 
 
 def _finite(text: str) -> float:

@@ -24,6 +24,7 @@ class ServiceSettings:
     workers: int = 2
     threads: int = 4
     models: tuple[str, ...] | None = None
+    default_model: str | None = None
     keys_file: Path | None = None
     max_body_bytes: int = 64 << 20
     max_rows: int = 100_000
@@ -69,6 +70,7 @@ VARIABLES = (
     Variable("WORKERS", "2", "processes that answer"),
     Variable("THREADS", "4", "threads in each of them"),
     Variable("MODELS", "(all)", "comma-separated names of the models to serve"),
+    Variable("DEFAULT_MODEL", "(the only one)", "the model that answers `/invocations`, which names none"),
     Variable("KEYS_FILE", "<home>/keys/api_keys.json", "hashes of the API keys; without it there are no keys"),
     Variable("MAX_BODY_BYTES", "67108864", "largest request body"),
     Variable("MAX_ROWS", "100000", "most rows or labels in one request"),
@@ -113,6 +115,7 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
         workers=read.whole("WORKERS", 2, 1, 256),
         threads=read.whole("THREADS", 4, 1, 256),
         models=_names(read.text("MODELS", "")),
+        default_model=read.text("DEFAULT_MODEL", "") or None,
         keys_file=_keys_file(read.text("KEYS_FILE", ""), home),
         max_body_bytes=read.whole("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 32),
         max_rows=read.whole("MAX_ROWS", 100_000, 1, MAX_ROWS_PER_ID),

@@ -149,7 +149,7 @@ def from_csv(body: bytes, schema: Schema, max_rows: int) -> SentTable:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableBodyError(f"the body is not CSV in UTF-8: {str(error)[:200]}") from None
     table = from_lists(rows, header, schema, max_rows)
-    columns = {name: typed_text([cell or None for cell in cells], name, schema) for name, cells in table.columns.items()}
+    columns: dict[str, Values] = {name: typed_text([cell or None for cell in cells], name, schema) for name, cells in table.columns.items()}
     return SentTable(columns, table.n_rows)
 
 

@@ -44,7 +44,7 @@ class Tensor:
 
 def check_shape(name: str, datatype: Any, shape: Any, most: int) -> int:
     """Give the number of elements of a tensor; UnreadableBodyError when its datatype or shape is none."""
-    if datatype not in DTYPES:
+    if not isinstance(datatype, str) or datatype not in DTYPES:
         raise UnreadableBodyError(f"input {name[:100]!r} has the datatype {shown(datatype)}; known are {', '.join(DTYPES)}")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(type(n) is int and 0 <= n <= most for n in shape):
         raise UnreadableBodyError(f"input {name[:100]!r} must have a shape of [rows] or [rows, columns], got {str(shape)[:60]}")

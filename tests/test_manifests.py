@@ -137,5 +137,5 @@ def test_no_index_address_is_written_into_the_requirements(name: str) -> None:
     text = (ROOT / name).read_text()
 
     assert "://" not in text
-    assert "--index-url" not in text
+    assert "index-url" not in text
     assert "--find-links" not in text

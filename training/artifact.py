@@ -5,56 +5,30 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import joblib
-
-from training.documents import from_text, to_bytes
+from training.compiled import CompiledModel
+from training.documents import from_text
+from training.draft import CARD, REFERENCE, REPORT, SPEC, Draft, manifest_of, write_durably, write_files
 from training.errors import ArtifactError, GoldenRowsError, IncompatibleArtifactError
 from training.golden import Golden
-from training.manifest import FileEntry, Manifest, current_libraries, differing_libraries, digest_of, version_name
+from training.manifest import Manifest, current_libraries, differing_libraries, digest_of, version_name
 from training.model import FittedModel
-from training.payload import GOLDEN, MODEL, load_model, read_golden
+from training.payload import load_compiled, load_model, read_golden
 from training.profile import Reference
 from training.replay import replay_in_child
 from training.schema import Schema
 from training.signing import sign
 from training.verification import MANIFEST, SIGNATURE, verify_cached, verify_into_cache
 
-REFERENCE, CARD, SPEC, REPORT = "reference.json", "card.md", "spec.yaml", "report.json"
+__all__ = ["CARD", "REFERENCE", "REPORT", "SPEC", "Artifact", "Draft", "LoadedArtifact", "load_cached", "load_verified", "save_artifact"]
 
 logger = logging.getLogger(__name__)
 Replay = Callable[[Path], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """Everything that goes into an artifact; the fields are those of `Manifest` where they have its names."""
-
-    name: str
-    model: FittedModel
-    reference: Reference
-    golden: Golden
-    spec_text: str
-    data_start: datetime
-    data_end: datetime
-    trained_through_us: int
-    algorithm: str
-    card: str = ""
-    report: Mapping[str, Any] = field(default_factory=dict)
-    parent: str | None = None
-    rows_digest: str | None = None
-    data_fingerprint: str | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    durations: Mapping[str, float] = field(default_factory=dict)
-    seed: int = 0
-    rungs: int = 0
-    fits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +55,31 @@ class LoadedArtifact:
         Its folder in the cache.
     warnings : tuple of str
         What a person should know, such as other library versions.
+    compiled : CompiledModel or None
+        The fast form of the model; None where there is none, or it was made with other library versions.
     """
 
     path: Path
     manifest: Manifest
     digest: str
     schema: Schema
-    model: FittedModel
+    compiled: CompiledModel | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
         """The name of the version."""
         return version_name(self.manifest.created, self.digest)
+
+    @cached_property
+    def model(self) -> FittedModel:
+        """The fitted pipeline; it is not in memory until it is asked for."""
+        return load_model(self.path, self.schema)
+
+    @property
+    def predictor(self) -> CompiledModel | FittedModel:
+        """What answers: the compiled form, or the plain pipeline where there is none."""
+        return self.model if self.compiled is None else self.compiled
 
     @cached_property
     def reference(self) -> Reference:
@@ -129,7 +115,7 @@ class LoadedArtifact:
         GoldenRowsError
             An answer differs from the expected one.
         """
-        self.golden.compare(self.model, self.schema)
+        self.golden.compare(self.predictor, self.schema)
 
 
 def save_artifact(draft: Draft, home_artifacts: Path, key: bytes, now: datetime, *, libraries: Mapping[str, str] | None = None) -> Artifact:
@@ -156,12 +142,14 @@ def save_artifact(draft: Draft, home_artifacts: Path, key: bytes, now: datetime,
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished.mkdir(mode=0o700)
-        files = _write_files(draft, unfinished)
-        draft.golden.compare(load_model(unfinished, draft.model.schema), draft.model.schema)
-        manifest = _manifest(draft, files, now, libraries or current_libraries())
+        files = write_files(draft, unfinished)
+        for stored in (load_model(unfinished, draft.model.schema), load_compiled(unfinished)):
+            if stored is not None:
+                draft.golden.compare(stored, draft.model.schema)
+        manifest = manifest_of(draft, files, now, libraries or current_libraries())
         content = manifest.to_json()
-        _write(unfinished / MANIFEST, content)
-        _write(unfinished / SIGNATURE, sign(key, content).encode() + b"\n")
+        write_durably(unfinished / MANIFEST, content)
+        write_durably(unfinished / SIGNATURE, sign(key, content).encode() + b"\n")
         _sync_folder(unfinished)
         digest = digest_of(content)
         path = folder / version_name(now, digest)
@@ -223,7 +211,10 @@ def load_cached(
 def _load(folder: Path, manifest: Manifest, libraries: Mapping[str, str], replay: Replay) -> LoadedArtifact:
     told = _replay_if_other(folder, manifest, libraries, replay)
     schema = Schema.from_dict(manifest.schema)
-    return LoadedArtifact(folder, manifest, folder.name, schema, load_model(folder, schema), told)
+    loaded = LoadedArtifact(folder, manifest, folder.name, schema, None if told else load_compiled(folder), told)
+    if loaded.compiled is None:
+        _ = loaded.model
+    return loaded
 
 
 def _replay_if_other(folder: Path, manifest: Manifest, libraries: Mapping[str, str], replay: Replay) -> tuple[str, ...]:
@@ -238,47 +229,6 @@ def _replay_if_other(folder: Path, manifest: Manifest, libraries: Mapping[str, s
     warning = f"{made_with}; its golden rows are answered the same here"
     logger.warning("%s", warning)
     return (warning,)
-
-
-def _write_files(draft: Draft, folder: Path) -> dict[str, FileEntry]:
-    joblib.dump(draft.model.payload(), folder / MODEL)  # uncompressed, so that its arrays can be mapped
-    contents = {
-        REFERENCE: to_bytes(draft.reference.to_dict()),
-        GOLDEN: to_bytes(draft.golden.to_dict()),
-        CARD: draft.card.encode(),
-        SPEC: draft.spec_text.encode(),
-        REPORT: to_bytes(draft.report),
-    }
-    for name, content in contents.items():
-        _write(folder / name, content)
-    model = (folder / MODEL).read_bytes()
-    _write(folder / MODEL, model)
-    return {name: FileEntry(digest_of(content), len(content)) for name, content in {**contents, MODEL: model}.items()}
-
-
-def _manifest(draft: Draft, files: Mapping[str, FileEntry], now: datetime, libraries: Mapping[str, str]) -> Manifest:
-    schema = draft.model.schema.to_dict()
-    shared = ("parent", "rows_digest", "data_fingerprint", "data_start", "data_end", "trained_through_us", "metrics", "seed")
-    search = ("algorithm", "params", "rungs", "fits", "durations")
-    return Manifest(
-        model=draft.name,
-        created=now,
-        schema=schema,
-        contract_hash=draft.model.schema.contract_hash,
-        schema_hash=digest_of(to_bytes(schema)),
-        libraries=dict(libraries),
-        bins_id=draft.reference.bins.id,
-        model_sha256=files[MODEL].sha256,
-        files=files,
-        **{name: getattr(draft, name) for name in (*shared, *search)},
-    )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

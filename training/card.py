@@ -22,6 +22,7 @@ def write_card(
     search: SearchResult | None,
     algorithm: str,
     calibration: str,
+    serving: str,
     breaks: Sequence[str] = (),
 ) -> str:
     """Return the card of a version.
@@ -32,6 +33,8 @@ def write_card(
         Scores of the chosen candidate and of the constant guess on the held-out newest rows.
     search
         None for a model that was imported.
+    serving
+        How it answers: compiled and proven, or by the plain pipeline and why.
     breaks
         The requests that would break against the registered contract.
     """
@@ -52,7 +55,7 @@ def write_card(
         *_scores(metrics, baseline, spec.metric),
         *_warning(metrics, baseline, spec.metric),
     ]
-    return "\n".join([*head, *_segments(metrics, spec.metric), *_making(spec, search, calibration), *_contract(breaks)]) + "\n"
+    return "\n".join([*head, *_segments(metrics, spec.metric), *_making(spec, search, calibration, serving), *_contract(breaks)]) + "\n"
 
 
 def _scores(metrics: Metrics, baseline: Metrics, chosen: str) -> list[str]:
@@ -82,8 +85,8 @@ def _segments(metrics: Metrics, chosen: str) -> list[str]:
     return out
 
 
-def _making(spec: ModelSpec, search: SearchResult | None, calibration: str) -> list[str]:
-    out = ["## Making", "", f"- calibration: {calibration}", f"- seed: {spec.training.seed}"]
+def _making(spec: ModelSpec, search: SearchResult | None, calibration: str, serving: str) -> list[str]:
+    out = ["## Making", "", f"- calibration: {calibration}", f"- serving: {serving}", f"- seed: {spec.training.seed}"]
     if search is None:
         return [*out, "- imported: the pipeline was fitted elsewhere; whoever made it is trusted like the code that runs it", ""]
     out += [

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import joblib
 
+from training.compiled import CompiledModel
 from training.documents import from_text
 from training.golden import Golden
 from training.model import FittedModel
 from training.schema import Schema
 
-MODEL, GOLDEN = "model.joblib", "golden.json"
+MODEL, COMPILED, GOLDEN = "model.joblib", "compiled.joblib", "golden.json"
 
 
 def load_model(folder: Path, schema: Schema) -> FittedModel:
@@ -18,6 +19,12 @@ def load_model(folder: Path, schema: Schema) -> FittedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other versions of scikit-learn are judged by the golden rows
         return FittedModel.from_payload(joblib.load(folder / MODEL, mmap_mode="r"), schema)
+
+
+def load_compiled(folder: Path) -> CompiledModel | None:
+    """Unpickle the compiled form of a model, large arrays memory-mapped; None where there is none."""
+    path = folder / COMPILED
+    return CompiledModel.from_payload(joblib.load(path, mmap_mode="r")) if path.exists() else None
 
 
 def read_golden(folder: Path) -> Golden:

@@ -15,6 +15,7 @@ from training.artifact import Artifact, Draft, save_artifact
 from training.candidates import baseline
 from training.card import write_card
 from training.clock import duration_us, from_us
+from training.compiled import CompiledModel, compile_model
 from training.dataset import DataReport, check, read_table, rows_from_columns, split_by_time, write_rows
 from training.errors import SchemaError, TooFewRowsError, UnknownModelError
 from training.evaluation import Estimate, Metrics, evaluate
@@ -163,20 +164,18 @@ def wrap_imported(
     except Exception as error:
         raise SchemaError(f"the pipeline cannot answer rows of this schema: {type(error).__name__}: {error}") from error
     constant = fit(baseline(0), older, spec.schema).predict(newest.columns)
-    segments = spec.segments
     shipped = Learned(
         model,
         said,
-        evaluate(newest, said, spec.schema, segments),
+        evaluate(newest, said, spec.schema, spec.segments),
         evaluate(newest, constant, spec.schema),
         f"imported {_kind(pipeline)}",
         "as imported",
         {},
         None,
     )
-    durations = {"evaluate": time.perf_counter() - began}
     errand = _Errand(home, registry, parent, now, None, who, why)
-    return _ship(shipped, learned, check(learned, spec.schema), spec, errand, durations, Silent())
+    return _ship(shipped, learned, check(learned, spec.schema), spec, errand, {"evaluate": time.perf_counter() - began}, Silent())
 
 
 def _kind(pipeline: Any) -> str:
@@ -212,7 +211,10 @@ def _ship(
     """Profile, write, register."""
     registry, now, began = errand.registry, errand.now or datetime.now(UTC), time.perf_counter()
     home = (errand.home or Home(Path(".evergreen").absolute())).ensure()
-    progress.start("saving", 3)
+    progress.start("saving", 4)
+    compiled = compile_model(shipped.model, split_by_time(rows, spec.training.holdout)[1], seed=spec.training.seed)
+    durations["compile"] = time.perf_counter() - began
+    progress.advance(compiled.sentence)
     reference = build_reference(rows, spec.schema, bucket=spec.watching.bucket, window=spec.watching.window, prediction=shipped.newest)
     progress.advance("reference profile")
     digest, _ = write_rows(rows, spec.schema, home.rows)
@@ -226,10 +228,11 @@ def _ship(
         search=shipped.search,
         algorithm=shipped.algorithm,
         calibration=shipped.calibration,
+        serving=compiled.sentence,
         breaks=breaks,
     )
     found, first, last = shipped.search, int(rows.time_us[0]), int(rows.time_us[-1])
-    durations["profile"] = time.perf_counter() - began
+    durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
         name=spec.model,
         model=shipped.model,
@@ -240,8 +243,9 @@ def _ship(
         data_end=from_us(last),
         trained_through_us=last,
         algorithm=shipped.algorithm,
+        compiled=compiled if isinstance(compiled, CompiledModel) else None,
         card=card,
-        report=_report(shipped, report, breaks),
+        report=_report(shipped, report, compiled.to_dict(), breaks),
         parent=errand.parent or _champion(registry, spec.model),
         rows_digest=digest,
         data_fingerprint=digest,
@@ -265,13 +269,14 @@ def _ship(
     )
 
 
-def _report(shipped: Learned, report: DataReport, breaks: tuple[str, ...]) -> dict[str, Any]:
+def _report(shipped: Learned, report: DataReport, serving: dict[str, Any], breaks: tuple[str, ...]) -> dict[str, Any]:
     return {
         "data": report.to_dict(),
         "metrics": shipped.evaluation.to_dict(),
         "baseline": shipped.baseline.to_dict(),
         "search": shipped.search.to_dict() if shipped.search else None,
         "calibration": shipped.calibration,
+        "serving": serving,
         "breaks": list(breaks),
     }
 

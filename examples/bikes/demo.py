@@ -188,7 +188,7 @@ def show_result(screen: Screen, bench: Workbench, spec: ModelSpec, first: str, r
     """Compare what was answered with what the first champion would have answered, and count what was done."""
     record = bench.registry.version(spec.model, first)
     loaded = load_verified(bench.home.artifacts / record.path, bench.home.cache, bench.key, expected_digest=record.digest)
-    frozen = loaded.model.predict(replayed.rows.columns)
+    frozen = loaded.predictor.predict(replayed.rows.columns)
     parts = [("the whole time line", np.ones(len(replayed.rows), dtype=bool))]
     if int(replayed.rows.time_us[-1]) > to_us(stream.FARE_CHANGE.first):
         parts.append(("since the fare change", replayed.rows.time_us >= to_us(stream.FARE_CHANGE.first)))

@@ -25,10 +25,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Return a function that trains a model file's first champion and starts service and monitor; all stop at the end."""
+    """Return a function that trains a model file's first champion and starts service and monitor.
+
+    What it started before stops first, so that one system runs at a time; the last one stops at the end.
+    """
     with ExitStack() as stack:
 
         def begin(model_file: Path) -> System:
+            stack.pop_all().close()
             environment = {
                 **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")},
                 "EVERGREEN_HOME": str(tmp_path_factory.mktemp("home")),

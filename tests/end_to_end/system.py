@@ -30,7 +30,7 @@ class System:
         """Return what one version says about `rows`, offline."""
         record = self.bench.registry.version(self.spec.model, version)
         loaded = load_verified(self.bench.home.artifacts / record.path, self.bench.home.cache, self.bench.key)
-        return loaded.model.predict(rows.columns)
+        return loaded.predictor.predict(rows.columns)
 
 
 @dataclass(frozen=True, slots=True)

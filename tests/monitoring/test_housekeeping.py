@@ -31,6 +31,16 @@ def test_rows_that_arrived_longer_ago_than_the_retention_leave_the_log(world: Wo
     assert world.stores.log.first_event("rain", arrived_since_us=0) == 65 * 86_400_000_000
 
 
+def test_counts_stay_equal_to_rows(world: World) -> None:
+    world.log(weather(1, 60, 1).slice(3, 12))  # the first row kept lies inside its bucket
+    world.log(weather(1, 61, 2))
+
+    forget_old_rows(world.stores, world.spec, from_us(0) + timedelta(days=1))
+    forget_old_rows(world.stores, world.spec, from_us(1) + world.spec.retention.log)
+
+    assert world.stores.log.counted_rows("rain") == world.stores.log.count("rain") > 0
+
+
 def test_young_rows_stay(world: World) -> None:
     world.answer(weather(1, 60, 2))
 

@@ -112,7 +112,7 @@ class World:
         if not len(rows):
             return
         loaded = self.stores.load("rain", self.champion)
-        said = loaded.model.predict(rows.columns)
+        said = loaded.predictor.predict(rows.columns)
         record = Record(
             prefix=f"p{self.sent}",
             model="rain",

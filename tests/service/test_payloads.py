@@ -91,3 +91,9 @@ def test_a_label_of_another_shape_is_named_by_its_row(entry: str) -> None:
 
     assert [payload.id for payload in payloads] == ["good"]
     assert [(problem.row, problem.code) for problem in problems] == [(1, "shape")]
+
+
+def test_an_own_id_may_be_written_as_a_whole_float_and_reads_back_in_a_label() -> None:
+    payloads, problems = label_payloads(b'{"labels": [{"own_id": 18446744073709551614, "label": 1}, {"own_id": 50.0, "label": 1}]}', 10)
+
+    assert ([payload.own_id for payload in payloads], problems) == (["18446744073709551614", "50"], [])

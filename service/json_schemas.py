@@ -1,0 +1,185 @@
+"""JSON Schemas of bodies: of a model's rows, generated from its schema, and of what is the same for all models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.payloads import OWN_ID, OWN_ID_LETTERS
+from service.row_fields import EARLIEST_US, LATEST_US
+from service.tables import event_column, positional_names
+from service.tensors import DTYPES
+from training.clock import duration_us, to_us
+from training.schema import Feature, Schema, TimeColumn
+
+Described = dict[str, Any]
+_TEXT_TIME: Described = {"type": "string", "format": "date-time"}
+_INSTANT: Described = {
+    "anyOf": [_TEXT_TIME, {"type": "number", "minimum": EARLIEST_US / 1e6, "exclusiveMaximum": LATEST_US // 1_000_000 + 1}]
+}
+_OWN_ID: Described = {
+    "description": f"The caller's own id of a row: text of 1 to {OWN_ID_LETTERS} printable letters, or a whole number.",
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": OWN_ID_LETTERS, "format": "printable"},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
+    ],
+}
+_PLAIN = {"numeric": "number", "integer": "integer", "boolean": "boolean", "categorical": "string"}
+
+
+def feature_schema(feature: Feature) -> Described:
+    """Describe the values of a feature.
+
+    Examples
+    --------
+    >>> feature_schema(Feature("temp", "numeric", nullable=True, minimum=-40, out_of_range="error"))
+    {'type': ['number', 'null'], 'minimum': -40}
+    >>> feature_schema(Feature("size", "categorical", categories=("s", "m"), unknown="error"))
+    {'type': 'string', 'enum': ['s', 'm']}
+    """
+    if feature.kind == "datetime":
+        return {"anyOf": [*_INSTANT["anyOf"], {"type": "null"}]} if feature.nullable else _INSTANT
+    kind = _PLAIN[feature.kind]
+    described: Described = {"type": [kind, "null"] if feature.nullable else kind}
+    if feature.out_of_range == "error":
+        bounds = {"minimum": feature.minimum, "maximum": feature.maximum}
+        described |= {name: bound for name, bound in bounds.items() if bound is not None}
+    if feature.kind == "categorical" and feature.categories and feature.unknown == "error":
+        described["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
+    return described
+
+
+def row_schema_of(schema: Schema) -> Described:
+    """Describe a row as an object: features, the time column where requests carry one, the caller's own id."""
+    properties = {feature.name: feature_schema(feature) for feature in schema.features}
+    required = [feature.name for feature in schema.features if not feature.nullable]
+    time = event_column(schema)
+    if time is not None and schema.time is not None:
+        properties.setdefault(time, _time_schema(schema.time))
+        required = [*required, *([] if time in required else [time])]
+    elif schema.time is not None:
+        properties.setdefault(schema.time.column, {})
+    properties[OWN_ID] = {**_OWN_ID, "anyOf": [*_OWN_ID["anyOf"], {"type": "null"}]}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": schema.extra == "ignore"}
+
+
+def instances_schema(schema: Schema, rows: Described) -> Described:
+    """Describe ``instances``: rows as objects; of a model with one column also bare values, or lists of one."""
+    if len(positional_names(schema)) > 1:
+        return rows
+    value = feature_schema(schema.features[0])
+    if schema.features[0].kind == "boolean":
+        value = {"anyOf": [value, {"enum": [0, 1]}]}
+    lists = {"type": "array", "items": value, "minItems": 1, "maxItems": 1}
+    return {"anyOf": [rows, *({"type": "array", "items": item, "minItems": 1, "maxItems": 100_000} for item in (value, lists))]}
+
+
+def tensors_schema() -> Described:
+    """Describe the JSON of an inference request."""
+    size = {"type": "integer", "minimum": 0}
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"enum": list(DTYPES)},
+            "shape": {"type": "array", "items": size, "minItems": 1, "maxItems": 2},
+            "data": {"type": "array"},
+            "parameters": {"type": ["object", "null"]},
+        },
+        "required": ["name", "datatype", "shape"],
+    }
+    output = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    return {
+        "type": "object",
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "parameters": {"type": ["object", "null"]},
+            "inputs": {"type": "array", "items": tensor, "minItems": 1},
+            "outputs": {"type": ["array", "null"], "items": output},
+        },
+        "required": ["inputs"],
+    }
+
+
+def _time_schema(time: TimeColumn) -> Described:
+    if time.kind == "timestamp":
+        return _INSTANT
+    origin, step = to_us(time.origin), duration_us(time.step)
+    return {"type": "number", "minimum": (EARLIEST_US - origin) // step + 1, "maximum": (LATEST_US - origin) // step - 1}
+
+
+_LABEL: Described = {"description": "A class, or a finite number; anything else is told to be invalid."}
+LABELS: Described = {
+    "type": "object",
+    "properties": {
+        "labels": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 100_000,
+            "items": {
+                "oneOf": [
+                    {
+                        "type": "object",
+                        "properties": {name: kind, "label": _LABEL},
+                        "required": [name, "label"],
+                        "additionalProperties": False,
+                    }
+                    for name, kind in (("id", {"type": "string"}), ("own_id", _OWN_ID))
+                ]
+            },
+        }
+    },
+    "required": ["labels"],
+    "additionalProperties": False,
+}
+LABELS_ANSWER: Described = {
+    "type": "object",
+    "properties": {"results": {"type": "array", "items": {"type": "object", "required": ["status"]}}, "counts": {"type": "object"}},
+    "required": ["results", "counts"],
+}
+PREDICTIONS: Described = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "request_id": {"type": "string"},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "predictions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "own_id": {"type": "string"},
+                    "value": {"type": ["number", "null"]},
+                    "label": {"type": "string"},
+                    "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+                },
+                "required": ["id"],
+            },
+        },
+    },
+    "required": ["model", "version", "predictions", "request_id", "warnings"],
+}
+ERROR: Described = {
+    "type": "object",
+    "properties": {
+        "error": {"type": "string"},
+        "error_code": {"type": "string"},
+        "message": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+        "fields_total": {"type": "integer"},
+        "fields": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "row": {"type": ["integer", "null"]},
+                    **{name: {"type": "string"} for name in ("field", "code", "got", "want")},
+                },
+                "required": ["row", "field", "code", "got", "want"],
+            },
+        },
+    },
+    "required": ["error", "error_code", "message", "code", "fields", "request_id"],
+}

@@ -1,0 +1,70 @@
+"""The service as other people's clients meet it: a live `python -m service`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.conftest import REPOSITORY, Running, make_place, trained
+
+__all__ = ["trained"]
+
+collect_ignore_glob = ["scripts/*", "schemathesis_hooks.py"]
+
+
+@pytest.fixture(scope="module")
+def live(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running service in which `/invocations` means `bikes`; one a module."""
+    folder = tmp_path_factory.mktemp("clients")
+    for place in make_place(trained, folder / "home"):
+        port = _free_port()
+        environment = {
+            **os.environ,
+            "EVERGREEN_HOME": str(place.home.path),
+            "EVERGREEN_DATABASE_URL": place.database_url,
+            "EVERGREEN_BIND": f"127.0.0.1:{port}",
+            "EVERGREEN_DEFAULT_MODEL": "bikes",
+        }
+        log = folder / "service.log"
+        with open(log, "a") as out, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service"], env=environment, cwd=REPOSITORY, stdout=out, stderr=out, text=True
+            )
+            running = Running(process, client, log)
+            try:
+                _wait(running)
+                yield running
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+
+@pytest.fixture
+def ride() -> dict[str, Any]:
+    """A row that `bikes` takes."""
+    return {"at": "2026-01-11T00:00:00Z", "temp": 12.5, "docks": 3, "workday": True, "district": "north"}
+
+
+def _wait(running: Running) -> None:
+    deadline = time.monotonic() + 60
+    while not running.is_ready():
+        assert running.process.poll() is None, running.log.read_text()
+        assert time.monotonic() < deadline, "it did not become ready in time"
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    for port in range(12000 + os.getpid() % 5000, 20000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port")

@@ -1,0 +1,102 @@
+"""Clients whose pins do not go with ours, unchanged, each in an environment of its own, made on the fly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+SCRIPTS = Path(__file__).with_name("scripts")
+Bin = Callable[..., Path]
+Row = dict[str, Any]
+KINDS = {"temp": "FP64", "docks": "INT64", "workday": "BOOL", "district": "BYTES", "at": "BYTES"}
+
+
+@pytest.fixture(scope="session")
+def environment() -> Bin:
+    """Make an environment with some requirements, once a machine; skip loudly when they cannot be fetched."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evergreen-clients"
+
+    def make(*requirements: str) -> Path:
+        folder = cache / hashlib.sha256(" ".join([sys.version, *requirements]).encode()).hexdigest()[:16]
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+        if not (folder / "ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            done = subprocess.run(pip, capture_output=True, text=True, timeout=900, check=False)
+            if done.returncode != 0:
+                pytest.skip(f"SKIPPED: {requirements[0]} cannot be installed here: {done.stderr[-300:]}")
+            (folder / "ready").touch()
+        return folder / "bin"
+
+    return make
+
+
+@pytest.fixture
+def rides(ride: Row) -> list[Row]:
+    return [{name: ride[name] for name in KINDS}, {**{name: ride[name] for name in KINDS}, "docks": 25}]
+
+
+@pytest.fixture
+def expected(live: Any, rides: list[Row]) -> list[str]:
+    return [row["label"] for row in live.predict(*rides).json()["predictions"]]
+
+
+def run(python: Path, script: str, live: Any, rides: list[Row]) -> dict[str, Any]:
+    """Run a script and read what it says."""
+    url = str(live.client.base_url).rstrip("/")
+    command = [str(python / "python"), str(SCRIPTS / script), url, json.dumps(rides)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def test_the_client_of_kserve_speaks_both_protocols(environment: Bin, live: Any, rides: list[Row], expected: list[str]) -> None:
+    said = run(environment("kserve==0.21.0"), "kserve_client.py", live, rides)
+
+    assert said["up"] == [True] * 5
+    assert said["v1"] == said["v2 False"] == said["v2 True"] == expected
+    assert "field 'temp': got 99" in said["error"]
+
+
+def test_the_client_of_mlflow_reads_its_answers(environment: Bin, live: Any, rides: list[Row], expected: list[str]) -> None:
+    said = run(environment("mlflow-skinny==3.17.2", "pandas==3.1.1", "requests", "scipy"), "mlflow_client.py", live, rides)
+
+    assert said["up"] == [True, True]
+    assert said["frame"] == said["lists"] == expected
+    assert said["missing"] == 2
+    assert "field 'temp': got 99" in said["error"]
+
+
+@pytest.mark.parametrize("options", [[], ["-b"], ["-s", "2"]], ids=["JSON", "raw", "two lines in one request"])
+def test_the_batch_client_of_mlserver_reads_its_answers(
+    environment: Bin, live: Any, rides: list[Row], expected: list[str], tmp_path: Path, options: list[str]
+) -> None:
+    lines = [
+        json.dumps({"inputs": [{"name": n, "datatype": kind, "shape": [1], "data": [row[n]]} for n, kind in KINDS.items()]})
+        for row in rides
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    address = live.client.base_url.netloc.decode()
+    mlserver = environment("mlserver==1.7.1", "tritonclient[http]==2.73.0") / "mlserver"
+    paths = ["-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]
+
+    done = subprocess.run(
+        [str(mlserver), "infer", "-u", address, "-m", "bikes", "-w", "1", *paths, *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    by_place = sorted(answers, key=lambda answer: answer["parameters"]["batch_index"])
+    assert [answer["outputs"][0]["data"] for answer in by_place] == [[label] for label in expected], done.stderr[-2000:]
