@@ -15,14 +15,21 @@ from monitoring.workbench import Workbench
 from service.ids import IdMinter
 from service.label_log import LabelItem, LabelRules
 from training.clock import duration_us, from_us
-from training.moves import CHAMPION
+from training.moves import CHAMPION, PREVIOUS
 from training.registry_tables import AliasRecord
 from training.signing import load_or_make_key
 
 
 def promote(bench: Workbench, model: str, version: str, why: str, *, force: bool = False) -> AliasRecord:
-    """Make a version (or the one an alias names) the champion; with `force` also across another contract."""
+    """Make a version (or the one an alias names) the champion; with `force` also across another contract.
+
+    Raises
+    ------
+    ArtifactError
+        The version is not signed, was changed, or does not reproduce its golden rows: the alias stays, `force` or not.
+    """
     record = resolve(bench, model, version)
+    bench.load(record).self_test()
     champion = bench.registry.alias(model, CHAMPION)
     return bench.registry.promote(
         model,
@@ -37,8 +44,10 @@ def promote(bench: Workbench, model: str, version: str, why: str, *, force: bool
 
 
 def roll_back(bench: Workbench, model: str, why: str) -> AliasRecord:
-    """Bring the champion before this one back."""
+    """Bring the champion before this one back; raises as `promote` when it may not be loaded."""
     champion = bench.registry.alias(model, CHAMPION)
+    if bench.registry.alias(model, PREVIOUS) is not None:
+        bench.load(resolve(bench, model, PREVIOUS)).self_test()
     return bench.registry.roll_back(model, expected=champion.version if champion else None, who=bench.who, why=why, now=bench.now())
 
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 
 import click
@@ -76,7 +77,7 @@ def evergreen(context: click.Context, home: str | None) -> None:
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command and return its exit code: 0 done, 1 refused or failed, 2 wrongly called.
 
-    Errors end in one sentence on standard error, never in a traceback.
+    Errors end in one sentence on standard error; only an unexpected one, at ``EVERGREEN_LOG_LEVEL=DEBUG``, has its traceback before it.
     """
     try:
         result = evergreen.main(list(arguments), prog_name="evergreen", obj=dict(environment), standalone_mode=False)
@@ -88,6 +89,12 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return 130
     except (EvergreenError, ServiceError, MonitoringError, OSError) as error:
         click.echo(f"error: {sentence(error)}", err=True)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort
+        if environment.get("EVERGREEN_LOG_LEVEL", "").upper() == "DEBUG":
+            click.echo(traceback.format_exc(), err=True)
+        said = " ".join(str(error).split())
+        click.echo(f"unexpected: {type(error).__name__}: {said}; set EVERGREEN_LOG_LEVEL=DEBUG for the traceback", err=True)
         return 1
     return result if isinstance(result, int) else 0
 

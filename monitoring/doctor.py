@@ -84,7 +84,9 @@ def _database(bench: Workbench) -> Iterator[Check]:
         note = "" if fixed else ": has the WAL-reset bug fixed in 3.51.3; Evergreen writes under its own lock, let no other program write"
         yield Check("sqlite", "ok" if fixed else "warning", sqlite3.sqlite_version + note)
         if not bench.home.database.exists():
-            yield Check("database", "warning", "not there yet")
+            gone = bench.is_orphaned()
+            said = f"{bench.home.database} is gone: restore it from a backup" if gone else "not there yet"
+            yield Check("database", "broken" if gone else "warning", said)
             return
     bench.registry.prepare()
     bench.log.prepare()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from monitoring.drift import drift
+from monitoring.journal import TICK
 from monitoring.performance import PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.quality import Fault, Span, faults, quarantine
 from monitoring.stores import Stores
 from monitoring.verdict import Evidence, Labels
 from monitoring.windows import Range, Windows, take
+from service.prediction_log import PredictionLog
 from training.clock import duration_us
+from training.errors import ArtifactError
 from training.gate import Decision
+from training.moves import CHAMPION
+from training.registry import Registry
 from training.registry_tables import VersionRecord
 from training.spec import ModelSpec
 
+logger = logging.getLogger(__name__)
 BASELINE_ROWS = 1500  # live rows that make up the champion's own baseline; later ones are only compared with it
 
 
@@ -93,18 +100,39 @@ def gather(
 
 
 def find_faults(stores: Stores, spec: ModelSpec, champion: str, slot_us: int) -> tuple[Fault, ...]:
-    """Look for faults in the buckets that ended in the slot, each held against the version that answered it."""
+    """Look for faults in the buckets that ended since the last slot that was judged, held against the version that answered.
+
+    A slot that failed is not lost this way: the next one looks at its buckets too.
+    """
     bucket_us, every_us = duration_us(spec.watching.bucket), duration_us(spec.watching.every)
-    first, end = (slot_us - every_us) // bucket_us * bucket_us, slot_us // bucket_us * bucket_us
+    judged = next((r.slot_us for r in stores.journal.runs(spec.model, TICK, state="done", limit=20) if r.slot_us < slot_us), slot_us)
+    first, end = min(slot_us - every_us, judged) // bucket_us * bucket_us, slot_us // bucket_us * bucket_us
     previous = stores.registry.alias(spec.model, "previous")
     versions = [champion, *([previous.version] if previous is not None else [])]
     rejects = stores.windows(spec).rejects(first, end, bucket_us)
     found: list[Fault] = []
     for version in versions:
-        reference = stores.load(spec.model, version).reference
+        try:
+            reference = stores.load(spec.model, version).reference
+        except ArtifactError as error:
+            if version == champion:
+                raise
+            logger.warning("%s: what %s answered is not checked for faults: %s", spec.model, version, error)
+            continue
         buckets = stores.log.buckets(spec.model, reference.bins, first, end)
         found += faults(reference, buckets, bucket_us, spec.watching.faults, rejects if version == champion else None)
     return tuple(sorted(set(found), key=lambda f: (f.start_us, f.kind, f.column)))
+
+
+def first_unseen(registry: Registry, log: PredictionLog, model: str) -> int | None:
+    """Return the earliest logged row that is newer than what the champion has seen: with it the watch begins.
+
+    Older rows, such as one with a clock that stands at 1970, open no slots.
+    """
+    champion = registry.alias(model, CHAMPION)
+    if champion is None:
+        return None
+    return log.first_event(model, after_us=int(registry.version(model, champion.version).manifest["trained_through_us"]))
 
 
 def set_aside(stores: Stores, model: str) -> tuple[Range, ...]:

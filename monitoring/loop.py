@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from monitoring import probation, retraining
 from monitoring.child import Children
 from monitoring.errors import LeaseLostError, MonitoringError
-from monitoring.evidence import Carry, gather, set_aside, spans_to_keep
+from monitoring.evidence import Carry, first_unseen, gather, set_aside, spans_to_keep
 from monitoring.journal import RETRAIN, TICK
 from monitoring.journal_tables import Request, Run
 from monitoring.leadership import Leadership
@@ -22,7 +22,7 @@ from monitoring.stores import Stores
 from monitoring.verdict import Evidence, Limits, Verdict, judge
 from monitoring.windows import Range
 from training.clock import duration_us
-from training.errors import EvergreenError
+from training.errors import DatabaseUnavailableError, EvergreenError
 from training.moves import CHAMPION
 from training.registry_tables import Guard
 from training.spec import ModelSpec, parse_spec
@@ -30,6 +30,7 @@ from training.spec import ModelSpec, parse_spec
 logger = logging.getLogger(__name__)
 WEEK = timedelta(days=7)
 CHECK = "check"
+ATTEMPTS = 5  # of one slot, when judging it fails; the next slot then looks at its buckets too
 
 
 @dataclass(slots=True)
@@ -122,9 +123,9 @@ def open_slot(watch: Watch, spec: ModelSpec, watermark: int | None, machine_now:
     last = next(iter(journal.runs(spec.model, TICK, limit=1)), None)
     if last is not None and last.state == "running":
         return last
-    if last is not None and last.state == "abandoned":
+    if last is not None and (last.state == "abandoned" or (last.state == "failed" and last.attempt < ATTEMPTS)):
         return journal.begin_run(spec.model, TICK, last.slot_us, token=token, machine_now=machine_now, again=True, guard=guard)
-    first = watch.stores.log.first_event(spec.model) if last is None else None
+    first = first_unseen(watch.stores.registry, watch.stores.log, spec.model) if last is None else None
     due = due_slots(None if last is None else last.slot_us, first, watermark, duration_us(spec.watching.every))
     return journal.begin_run(spec.model, TICK, due[0], token=token, machine_now=machine_now, guard=guard) if due else None
 
@@ -143,7 +144,7 @@ def judge_slot(watch: Watch, spec: ModelSpec, run: Run, is_paused: bool, machine
     try:
         carry = last_carry(watch, spec)
         carry = replace(carry, move=probation.notice_promotion(stores, spec, run.slot_us, carry.move, guard))
-        looked = probation.look(stores, spec, run.slot_us, set_aside(stores, spec.model))
+        looked = probation.look(stores, spec, run.slot_us, set_aside(stores, spec.model), guard)
         evidence, carry = gather(stores, spec, champion.version, run.slot_us, carry, looked)
         verdict = judge(evidence, spec.retraining, spec.watching.every, limits(watch, spec, run.slot_us, is_paused, machine_now))
         journal.record_verdict(
@@ -151,6 +152,8 @@ def judge_slot(watch: Watch, spec: ModelSpec, run: Run, is_paused: bool, machine
         )
         watch.metrics.judged(evidence, verdict)
         act(watch, spec, run, evidence, verdict, carry, machine_now, guard)
+    except DatabaseUnavailableError:
+        raise  # nothing is known to be wrong with the slot: its run stays open and is gone on with
     except EvergreenError as error:
         journal.fail_run(run.run_id, str(error), machine_now=machine_now, guard=guard)
         raise

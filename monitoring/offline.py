@@ -32,13 +32,15 @@ def predict_table(bench: Workbench, model: str, version: str | None, table: Path
     Raises
     ------
     OfflineError
-        `out` is no kind of file we write.
+        `out` is no kind of file we write, or the table has no rows.
     """
     if not out.name.endswith((".parquet", ".csv", ".csv.gz")):
         raise OfflineError(f"{out} should end in .parquet, .csv or .csv.gz")
     record = resolve(bench, model, version)
     loaded = load_verified(bench.home.artifacts / record.path, bench.home.cache, bench.key, expected_digest=record.digest)
     rows = read_table(table, loaded.schema)
+    if not len(rows):
+        raise OfflineError(f"{table} has no rows; there is nothing to predict")
     known = frame(rows.columns, loaded.schema)
     known.insert(0, "@time", pd.to_datetime(rows.time_us, unit="us", utc=True))
     answered = pd.concat([known, as_table(loaded.predictor.predict(rows.columns))], axis=1)

@@ -28,6 +28,8 @@ class Onboarded:
         `champion` for the first version, else `challenger`: a person or the loop promotes.
     breaks : tuple of str
         Requests that are answered today and would be refused by this version.
+    warnings : tuple of str
+        What may be wrong with the rows it learned from, such as a feature that tells the target alone.
     """
 
     model: str
@@ -37,16 +39,18 @@ class Onboarded:
     breaks: tuple[str, ...]
     artifact: Path
     metrics: Mapping[str, Any]
+    warnings: tuple[str, ...]
 
 
 def train_file(bench: Workbench, path: Path, progress: Progress | None, why: str = "trained by hand") -> Onboarded:
     """Train a version from a model file and register it; the first one of a model becomes its champion."""
     spec = load_spec(path)
+    bench.begin()
     made = train(
         _data(spec, path),
         spec,
-        home=bench.home.ensure(),
         registry=bench.registry,
+        home=bench.home,
         parent=champion_of(bench, spec.model),
         now=bench.now(),
         progress=progress,
@@ -75,12 +79,13 @@ def import_file(bench: Workbench, payload: Path, path: Path) -> Onboarded:
     except Exception as error:
         raise OfflineError(f"{payload} cannot be loaded: {type(error).__name__}: {error}") from error
     why = f"imported from {payload.name}"
+    bench.begin()
     made = wrap_imported(
         pipeline,
         spec,
         data,
-        home=bench.home.ensure(),
         registry=bench.registry,
+        home=bench.home,
         parent=champion_of(bench, spec.model),
         now=bench.now(),
         who=bench.who,
@@ -92,6 +97,7 @@ def import_file(bench: Workbench, payload: Path, path: Path) -> Onboarded:
 def ensure_champion(bench: Workbench, path: Path, progress: Progress | None) -> tuple[ModelSpec, Onboarded | None]:
     """Return the model of a file, trained if it has no champion yet; with one, only the file is stored anew."""
     spec = load_spec(path)
+    bench.begin()
     if champion_of(bench, spec.model) is None:
         return spec, train_file(bench, path, progress, why="evergreen up")
     if bench.registry.get_model(spec.model).spec_text != spec.text:
@@ -125,4 +131,5 @@ def _take_in(bench: Workbench, spec: ModelSpec, made: TrainingResult, why: str) 
     else:
         bench.registry.set_alias(model, CHALLENGER, version, who=bench.who, why=why, now=bench.now())
     metrics = {name: estimate.to_dict() for name, estimate in made.metrics.items()}
-    return Onboarded(model, version, alias, made.artifact.manifest.algorithm, made.breaks, made.artifact.path, metrics)
+    algorithm, path = made.artifact.manifest.algorithm, made.artifact.path
+    return Onboarded(model, version, alias, algorithm, made.breaks, path, metrics, made.report.problems)

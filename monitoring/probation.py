@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from monitoring.journal_tables import Probation
 from monitoring.stores import Stores
 from monitoring.windows import Range, take
 from training.clock import duration_us
+from training.errors import ArtifactError
 from training.gate import Decision
 from training.gate import probation as compare
 from training.moves import CHAMPION
 from training.registry_tables import Guard, LedgerEntry
 from training.spec import ModelSpec
 
+logger = logging.getLogger(__name__)
 LEDGER_LINES = 200
 
 
@@ -46,10 +50,11 @@ def start(stores: Stores, spec: ModelSpec, version: str, previous: str, started_
         stores.journal.start_probation(spec.model, version, previous, started_us=started_us, looks=looks, guard=guard)
 
 
-def look(stores: Stores, spec: ModelSpec, slot_us: int, aside: tuple[Range, ...]) -> Decision | None:
+def look(stores: Stores, spec: ModelSpec, slot_us: int, aside: tuple[Range, ...], guard: Guard) -> Decision | None:
     """Score the previous champion on the rows the present one answered since; None while the next look is not due.
 
-    The looks are at planned numbers of rows, each at its share of the level; one look a slot.
+    The looks are at planned numbers of rows, each at its share of the level; one look a slot. A previous champion that cannot
+    be loaded any more cannot come back: that ends the probation.
     """
     probation = stores.journal.probation(spec.model)
     champion = stores.registry.alias(spec.model, CHAMPION)
@@ -65,7 +70,12 @@ def look(stores: Stores, spec: ModelSpec, slot_us: int, aside: tuple[Range, ...]
     if len(own) < wanted:
         return None
     judged = take(own, np.arange(len(own)) < wanted)
-    previous = stores.load(spec.model, probation.previous).predictor.predict(judged.rows.columns)
+    try:
+        previous = stores.load(spec.model, probation.previous).predictor.predict(judged.rows.columns)
+    except ArtifactError as error:
+        logger.error("%s: the probation of %s ends unjudged: %s", spec.model, probation.version, error)
+        stores.journal.close_probation(spec.model, "unjudged", guard=guard)
+        return None
     policy = spec.retraining.probation
     return compare(judged.prediction, previous, judged.rows.labels, spec.metric, policy, probation.looks_done + 1)
 

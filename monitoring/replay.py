@@ -99,7 +99,7 @@ def replay(
     sender = _Sender(rows, spec, Client(url, key), Truth(database, spec, wait_seconds), own_ids)
     due = Due(rows, delay or spec.labels)
     seen: list[SlotSeen] = []
-    first = sender.truth.next_slot(int(rows.time_us[0]))
+    first = sender.truth.next_slot(rows.time_us)
     try:
         for batch in batches(rows.time_us, duration_us(spec.watching.every), duration_us(spec.watching.bucket), first, batch_rows):
             now_us = int(rows.time_us[batch.start])

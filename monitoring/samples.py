@@ -1,4 +1,4 @@
-"""A request to try, sent for real: a curl for predict and one for labels, each with the answer it got."""
+"""A request to try: a curl for predict and one for labels, each with the answer it got when it was sent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from training.dataset import read_table
-from training.golden import request_row
+from training.golden import Golden
 from training.schema import Schema
-from training.spec import ModelSpec
 
 PATIENCE_SECONDS = 5.0
 
@@ -38,33 +36,29 @@ class Sample:
         return f"curl -s {self.url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(self.body))}"
 
 
-def try_model(spec: ModelSpec, url: str) -> tuple[Sample, Sample]:
-    """Send the newest row of the history to a running service, then its true label.
+def requests_of(model: str, golden: Golden, schema: Schema, url: str) -> tuple[Sample, Sample]:
+    """Write, unsent, a golden row as a request and the label the model gave it; the label's id is known once it is sent."""
+    predict = Sample(f"{url}/models/{model}/predict", {"rows": [dict(golden.rows[-1])]})
+    label = on_the_wire(golden.labels[-1], schema)
+    return predict, Sample(f"{url}/models/{model}/labels", {"labels": [{"id": "THE-ID-FROM-THE-ANSWER", "label": label}]})
+
+
+def send(predict: Sample, labels: Sample) -> tuple[Sample, Sample]:
+    """Send a row to a running service, then its label.
 
     Raises
     ------
     OSError
         The service does not answer.
     """
-    row, label = newest_row(spec)
-    predict = Sample(f"{url}/models/{spec.model}/predict", {"rows": [row]})
     answer = post(predict.url, predict.body)
-    labels = Sample(f"{url}/models/{spec.model}/labels", {"labels": [{"id": answer["predictions"][0]["id"], "label": label}]})
+    body = {"labels": [{**labels.body["labels"][0], "id": answer["predictions"][0]["id"]}]}
     deadline = time.monotonic() + PATIENCE_SECONDS
-    told = post(labels.url, labels.body)
+    told = post(labels.url, body)
     while told["counts"].get("pending") and time.monotonic() < deadline:  # its prediction is still in the spool
         time.sleep(0.05)
-        told = post(labels.url, labels.body)
-    return Sample(predict.url, predict.body, answer), Sample(labels.url, labels.body, told)
-
-
-def newest_row(spec: ModelSpec) -> tuple[dict[str, Any], Any]:
-    """Return the newest row of a model's history as a client would send it, and its true label."""
-    if spec.data is None:
-        raise OSError(f"the model file of {spec.model} names no data")
-    rows = read_table(spec.data, spec.schema)
-    row = request_row(rows.columns, int(rows.time_us[-1]), len(rows) - 1, spec.schema)
-    return row, on_the_wire(rows.labels[-1], spec.schema)
+        told = post(labels.url, body)
+    return Sample(predict.url, predict.body, answer), Sample(labels.url, body, told)
 
 
 def on_the_wire(label: Any, schema: Schema) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from monitoring.evidence import first_unseen
 from monitoring.workbench import Workbench
 from training.clock import from_us
 from training.errors import UnknownVersionError
@@ -22,7 +23,7 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
     size = bench.log.size(model)
     watermark = bench.log.watermark(model)
     last = next(iter(bench.journal.verdicts(model, limit=1)), None)
-    next_slot = bench.journal.next_slot(model, spec.watching.every, bench.log.first_event(model))
+    next_slot = bench.journal.next_slot(model, spec.watching.every, first_unseen(bench.registry, bench.log, model))
     moves = bench.registry.ledger(model, limit=1)
     return {
         "model": model,

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
 from monitoring.client import Client
 from monitoring.errors import ReplayError, RunEndedError
 from monitoring.journal import TICK, Journal
@@ -54,11 +57,15 @@ class Truth:
         self._before = self._log.count(spec.model)
         self._slot_us = 0
 
-    def next_slot(self, first_row_us: int) -> int:
-        """Return the first slot that rows from `first_row_us` on can complete."""
+    def next_slot(self, time_us: npt.NDArray[np.int64]) -> int:
+        """Return the first slot that rows of these ordered times can complete; rows the champion has seen complete none."""
+        champion = self._registry.alias(self._spec.model, CHAMPION)
+        record = None if champion is None else self._registry.version(self._spec.model, champion.version)
+        seen_us = -1 if record is None else int(record.manifest["trained_through_us"])
+        unseen = time_us[np.searchsorted(time_us, seen_us, side="right") :]
+        first_us = int(unseen[0]) if len(unseen) else int(time_us[-1])
         logged = self._log.watermark(self._spec.model)
-        begin = first_row_us if logged is None else max(logged, first_row_us)
-        self._slot_us = first_slot(begin, self._every_us)
+        self._slot_us = first_slot(first_us if logged is None else max(logged, first_us), self._every_us)
         return self._slot_us
 
     def slot_at(self, time_us: int) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 from monitoring.onboarding import ensure_champion, registered_specs
 from monitoring.processes import Processes, refuse_taken
-from monitoring.samples import Sample, try_model
+from monitoring.samples import Sample, requests_of, send
 from monitoring.settings import from_environment as monitoring_settings
+from monitoring.status import resolve
 from monitoring.terminal import Screen, TrainingBar
 from monitoring.workbench import Workbench
 from service.settings import from_environment as service_settings
@@ -58,7 +59,7 @@ def up(bench: Workbench, files: Sequence[Path], screen: Screen) -> None:
     with Processes(child_environment(bench, running.models), running.logs) as processes:
         with suppress(KeyboardInterrupt):
             start(processes, binds)
-            announce(specs, running, screen, has_keys=settings.keys_file is not None)
+            announce(bench, specs, running, screen, has_keys=settings.keys_file is not None)
             processes.watch(screen.note)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.note("stopping ...")
@@ -104,12 +105,9 @@ def start(processes: Processes, binds: Mapping[str, str]) -> None:
     processes.wait_ready("monitoring", "/livez")
 
 
-def announce(specs: Sequence[ModelSpec], running: Running, screen: Screen, *, has_keys: bool) -> None:
-    """Print the addresses and, for the first model whose data is at hand, requests to paste with their real answers."""
-    samples: list[Sample] = []
-    tried = next((spec for spec in specs if spec.data is not None and spec.data.exists()), None)
-    if tried is not None and not has_keys:
-        samples = list(try_model(tried, f"http://{running.service}"))
+def announce(bench: Workbench, specs: Sequence[ModelSpec], running: Running, screen: Screen, *, has_keys: bool) -> None:
+    """Print the addresses and, for the first model, requests to paste; at its very first start with their real answers."""
+    samples = [] if has_keys else try_first(bench, specs[0].model, f"http://{running.service}", screen)
     if screen.as_json:
         sent = [{"curl": sample.curl, "answer": sample.answer} for sample in samples]
         screen.facts("", {**running.to_dict(), "samples": sent})
@@ -118,9 +116,21 @@ def announce(specs: Sequence[ModelSpec], running: Running, screen: Screen, *, ha
     screen.note(f"\nservice  {base}   /models  /readyz  /metrics")
     screen.note(f"monitor  http://{running.monitor}   /metrics")
     screen.note(f"logs     {running.logs}\n")
-    for what, sample in zip(("predict", "the truth, later"), samples, strict=False):
-        screen.note(f"# {what}\n{sample.curl}\n{json.dumps(sample.answer)}\n")
+    for what, sample in zip(("predict", "the truth, later (here: what the model said)"), samples, strict=False):
+        told = "not sent: the log has rows" if sample.answer is None else json.dumps(sample.answer)
+        screen.note(f"# {what}\n{sample.curl}\n{told}\n")
     screen.note("Ctrl-C stops everything.")
+
+
+def try_first(bench: Workbench, model: str, url: str, screen: Screen) -> list[Sample]:
+    """Return requests made of the champion's golden rows, sent only while the model's log is empty: it is no place for samples."""
+    try:
+        champion = bench.load(resolve(bench, model, None))
+        unsent = requests_of(model, champion.golden, champion.schema, url)
+        return list(unsent if bench.log.count(model) else send(*unsent))
+    except Exception as error:  # noqa: BLE001 - a sample is a courtesy, serving goes on
+        screen.note(f"no sample: {error}")
+        return []
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

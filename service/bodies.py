@@ -28,13 +28,30 @@ def body_of(request: Request, max_bytes: int) -> bytes:
     UnsupportedMediaType
         It is encoded in another way.
     """
-    body = request.get_data(cache=False)
+    body = sent_bytes(request, max_bytes)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not read here; send gzip, deflate or neither")
     return inflate(body, max_bytes)
+
+
+def sent_bytes(request: Request, max_bytes: int | None = None) -> bytes:
+    """Give the body of a request as it came; one without a length is never cut at the limit, but refused beyond it.
+
+    Raises
+    ------
+    BodyTooLargeError
+        It is larger than the limit (by default the application's).
+    """
+    limit = request.max_content_length if max_bytes is None else max_bytes
+    body = request.get_data(cache=False)
+    if limit is None or len(body) < limit:
+        return body
+    if len(body) > limit or (request.content_length is None and request.environ["wsgi.input"].read(1)):
+        raise BodyTooLargeError(f"the body has more than {limit} bytes; that is the limit")
+    return body
 
 
 def inflate(body: bytes, max_bytes: int) -> bytes:

@@ -62,6 +62,7 @@ class Deployments:
         self._only = only
         self._current: dict[str, Deployment] = {}
         self._refused: dict[str, tuple[int, float]] = {}
+        self._refusals: dict[str, str] = {}
         self._reasons: dict[str, str] = dict.fromkeys(only or (), "it has no champion yet")
         self._registry_is_up = True
         self._has_looked = False
@@ -106,8 +107,13 @@ class Deployments:
         """Say of each expected model that does not answer why not."""
         return {name: reason for name, reason in sorted(self._reasons.items()) if name not in self._current}
 
+    def why_degraded(self) -> str | None:
+        """Say which champions were refused while another version answers in their place; None when there is none."""
+        refusals = sorted(self._refusals.items())
+        return "; ".join(f"{name}: {reason}" for name, reason in refusals) or None
+
     def is_degraded(self) -> bool:
-        """Whether the registry is out of reach, or some version is served from the local note alone."""
+        """Whether the registry is out of reach, or some version is served from the local note or in a refused champion's place."""
         return not self._registry_is_up or any(deployment.is_degraded for deployment in self._current.values())
 
     def facts(self) -> list[DeploymentFacts]:
@@ -174,6 +180,8 @@ class Deployments:
         if current is not None and (current.version, current.move) == (alias.version, alias.move) and not current.is_degraded:
             return
         if current is not None and current.version == alias.version:
+            self._refused.pop(alias.model, None)
+            self._refusals.pop(alias.model, None)
             self._current[alias.model] = replace(current, move=alias.move, is_degraded=False)
             return
         move, retry_at = self._refused.get(alias.model, (-1, 0.0))
@@ -198,6 +206,7 @@ class Deployments:
         self._take(deployment)
         write_note(self._home.champions, ChampionNote(alias.model, alias.version, artifact.digest))
         self._refused.pop(alias.model, None)
+        self._refusals.pop(alias.model, None)
         seconds = time.perf_counter() - started
         self._metrics.swaps.labels(alias.model, "swapped").inc()
         self._metrics.swap_seconds.labels(alias.model).observe(seconds)
@@ -221,8 +230,11 @@ class Deployments:
         if isinstance(error, ArtifactError):
             self._metrics.verification_failures.labels(type(error).__name__.removesuffix("Error")).inc()
         logger.error("champion %s refused: %s", alias.version, error, extra={"model": alias.model})
-        if alias.model not in self._current:
-            self._reasons[alias.model] = f"champion {alias.version} was refused: {error}"
+        reason = self._refusals[alias.model] = f"champion {alias.version} was refused: {error}"
+        if alias.model in self._current:
+            self._current[alias.model] = replace(self._current[alias.model], is_degraded=True)
+        else:
+            self._reasons[alias.model] = reason
             for note in read_notes(self._home.champions):
                 if note.model == alias.model and note.version != alias.version:
                     self._load_noted(note)

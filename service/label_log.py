@@ -16,6 +16,7 @@ from training.clock import to_us
 from training.schema import Task, normalise_label
 
 Status = Literal["matched", "pending", "duplicate", "conflict", "unknown", "too_late", "invalid"]
+OFFSETS_KEPT_US = 400 * 86_400_000_000
 _CHUNK = 5000
 _MAX_LABEL_LETTERS = 256
 _RANK: dict[Status, int] = {"matched": 3, "conflict": 2, "duplicate": 1, "too_late": 0}
@@ -92,7 +93,8 @@ def write_labels(
 
     ``matched``: stored now; ``duplicate``: the same label is there; ``conflict``: another one is there (it stays, the
     new one is kept aside); ``pending``: minted here but not drained yet, send it again; ``unknown``: no such prediction;
-    ``too_late``: older than the rule allows, in model time; ``invalid``: not a value of the target. A label with an own
+    ``too_late``: older than the rule allows, in model time, or
+    minted so long ago that what was drained of its file is forgotten; ``invalid``: not a value of the target. A label with an own
     id goes to every row that carries it.
 
     Returns
@@ -102,7 +104,7 @@ def write_labels(
     """
     watermark = lock_clock(connection, model).watermark_us
     received_us = to_us(machine_now)
-    writer = _Writer(model, received_us if watermark is None else watermark, received_us, rules)
+    writer = _Writer(model, watermark or 0, received_us, rules)
     drained = _drained_records(connection, {item.id.spool for item in items if item.id is not None})
     by_id, by_own = _find(connection, model, items)
     results = [writer.judge(item, by_id, by_own, drained) for item in items]
@@ -136,6 +138,8 @@ class _Writer:
             found = by_id.get((item.id.prefix, item.id.row))
             if found is not None:
                 return LabelResult(self._join(found, label))
+            if item.id.spool not in drained and self._received_us - item.id.time_ms * 1000 > OFFSETS_KEPT_US:
+                return LabelResult("too_late")
             is_drained = item.id.seq < drained.get(item.id.spool, 0)
             return LabelResult("unknown" if is_drained else "pending")
         rows = by_own.get(item.own_id, []) if item.own_id is not None else []

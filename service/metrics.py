@@ -87,7 +87,9 @@ class DeploymentInfo(Collector):
         info = GaugeMetricFamily("evergreen_model_info", "The version in service.", labels=["model", "version", "algorithm", "sklearn"])
         loaded = GaugeMetricFamily("evergreen_model_loaded_timestamp_seconds", "When it was loaded.", labels=["model"])
         trained = GaugeMetricFamily("evergreen_model_trained_timestamp_seconds", "When it was trained.", labels=["model"])
-        degraded = GaugeMetricFamily("evergreen_model_degraded", "1 when served from the local note alone.", labels=["model"])
+        degraded = GaugeMetricFamily(
+            "evergreen_model_degraded", "1 when served from the local note, or because its champion was refused.", labels=["model"]
+        )
         for fact in self._facts():
             info.add_metric([fact.model, fact.version, fact.algorithm, fact.sklearn], 1)
             loaded.add_metric([fact.model], fact.loaded_seconds)

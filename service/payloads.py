@@ -163,7 +163,7 @@ def own_id(value: object) -> str | None:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= OWN_ID_LETTERS and value.isprintable():
         return value
-    raise ValueError(f"want text of 1 to {OWN_ID_LETTERS} printable letters or a whole number")
+    raise ValueError(f"text of 1 to {OWN_ID_LETTERS} printable letters or a whole number")
 
 
 def shown(value: object) -> str:
@@ -171,19 +171,21 @@ def shown(value: object) -> str:
 
     Examples
     --------
-    >>> shown("abc"), shown(["x"] * 100)
-    ("'abc'", 'a list of 100')
+    >>> shown("abc"), shown(["x"] * 100), shown(None)
+    ("'abc'", 'a list of 100', 'null')
     """
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
         return f"an object of {len(value)}"
+    if value is None:
+        return "null"
     text = repr(value[:_SHOWN]) if isinstance(value, str) else repr(value)[:_SHOWN]
     return text + "…" if isinstance(value, str) and len(value) > _SHOWN else text
 
 
 def _label_payload(entry: Any) -> LabelPayload:
-    want = 'want {"id": "...", "label": ...} or {"own_id": "...", "label": ...}'
+    want = '{"id": "...", "label": ...} or {"own_id": "...", "label": ...}'
     if not isinstance(entry, dict):
         raise ValueError(want)
     try:
@@ -198,7 +200,7 @@ def _label_payload(entry: Any) -> LabelPayload:
 
 def _load(schema: ma.Schema, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise UnreadableBodyError(f"the body must be a JSON object, got {type(content).__name__}")
+        raise UnreadableBodyError(f"the body must be a JSON object, got {shown(content)}")
     try:
         loaded: dict[str, Any] = schema.load(content)
     except ma.ValidationError as error:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from service import label_log, log_reading
-from service.label_log import LabelItem, LabelResult, LabelRules
+from service.label_log import OFFSETS_KEPT_US, LabelItem, LabelResult, LabelRules
 from service.log_reading import LoggedRows
 from service.log_tables import clocks, label_conflicts, lock_clock, predictions, prepare, profile_counts, rejects, spool_offsets
 from service.log_writing import DrainedBatch, Offset, read_offset, stored_rows, write_batch
@@ -123,9 +123,10 @@ class PredictionLog:
         """Count the rows of a model, cheaply."""
         return self._clock(model)[2]
 
-    def first_event(self, model: str, *, arrived_since_us: int = 0) -> int | None:
-        """Give the earliest event time in the log, of the rows that arrived at or after a machine time."""
-        return self._one_event(model, predictions.c.event_us, predictions.c.arrived_us >= arrived_since_us)
+    def first_event(self, model: str, *, arrived_since_us: int = 0, after_us: int | None = None) -> int | None:
+        """Give the earliest event time in the log: of rows that arrived at or after a machine time, newer than a model time."""
+        newer = sa.true() if after_us is None else predictions.c.event_us > after_us
+        return self._one_event(model, predictions.c.event_us, sa.and_(newer, predictions.c.arrived_us >= arrived_since_us))
 
     def last_event(self, model: str) -> int | None:
         """Give the latest event time in the log, however far ahead of the watermark."""
@@ -236,7 +237,7 @@ class PredictionLog:
             for table in (profile_counts, rejects):
                 connection.execute(sa.delete(table).where(table.c.model == model, table.c.bucket_us < before_us))
             connection.execute(sa.update(clocks).where(clocks.c.model == model).values(rows=clock.rows - gone))
-            stale = to_us(machine_now) - 400 * 86_400_000_000
+            stale = to_us(machine_now) - OFFSETS_KEPT_US
             connection.execute(sa.delete(spool_offsets).where(spool_offsets.c.closed, spool_offsets.c.updated_us < stale))
         return gone
 

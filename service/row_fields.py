@@ -163,7 +163,7 @@ class OwnIdField(fields.Field):
         try:
             return own_id(value)
         except ValueError as error:
-            raise refusal("type", value, str(error).removeprefix("want ")) from None
+            raise refusal("type", value, str(error)) from None
 
 
 def row_fields(schema: Schema, own_id_name: str) -> dict[str, FeatureField | TimeField | OwnIdField]:

@@ -51,6 +51,11 @@ class Database:
         self._prepared: set[tuple[str, int]] = set()
         self._preparing = threading.Lock()
 
+    @property
+    def missing_file(self) -> Path | None:
+        """Where the SQLite file should be and is not; None when it is there, or on PostgreSQL."""
+        return None if self._file is None or self._file.path.exists() else self._file.path
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a read transaction: one consistent view for the body of the `with`.

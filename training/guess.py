@@ -19,6 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPECIAL = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _POSITIVES = ("true", "yes", "1", "y", "positive", "pos", "bad", "fraud", "late")
 _MOST_CLASSES = 20
+_MOST_NAMED_CLASSES = 50
 _MOST_ROWS = 200_000
 
 
@@ -35,13 +36,16 @@ def init_spec(table_path: Path | str, target: str, time: str | None = None) -> s
     Raises
     ------
     DataError
-        When the file cannot be read or has no such column.
+        When the file cannot be read, has no rows or no such column, or a target or time that nothing can be trained with.
     """
     path = Path(table_path)
     table = _read(path)
     missing = [c for c in (target, time) if c is not None and c not in table]
     if missing:
         raise DataError([DataProblem(None, c, "no such column", f"one of {', '.join(table.columns)}") for c in missing], str(path))
+    problems = _untrainable(table, target, time)
+    if problems:
+        raise DataError(problems, str(path))
     task, classes = _task(table[target])
     features = [line for name in table.columns if name != target for line in _feature(table, str(name), name == time)]
     return "\n".join([*_head(path, task), *_schema(table, target, time, task, classes), "  features:", *features, *_policies()]) + "\n"
@@ -55,6 +59,31 @@ def _read(path: Path) -> pd.DataFrame:
     return table.rename(columns=str)
 
 
+def _untrainable(table: pd.DataFrame, target: str, time: str | None) -> list[DataProblem]:
+    if not len(table):
+        return [DataProblem(None, target, "no rows", "a table with history in it")]
+    problems = []
+    known = table[target].dropna()
+    if not len(known):
+        problems.append(DataProblem(None, target, "no value in any row", "a target with known outcomes"))
+    elif len(words := _words(known)) and known.nunique() > _MOST_NAMED_CLASSES:
+        got = f"{known.nunique()} different values that are not all numbers, such as {words.iloc[0]!r}"
+        problems.append(DataProblem(None, target, got, f"numbers, or at most {_MOST_NAMED_CLASSES} classes"))
+    if time is not None:
+        values = table[time]
+        is_number = pd.api.types.is_numeric_dtype(values)
+        bad = values[(values if is_number else pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")).isna()]
+        if len(bad):
+            got = f"{len(bad)} values that are no time, such as {'nothing' if pd.isna(bad.iloc[0]) else repr(bad.iloc[0])}"
+            problems.append(DataProblem(None, time, got, "ISO 8601 times or numbers in every row"))
+    return problems
+
+
+def _words(known: pd.Series) -> pd.Series:
+    """Return the values that cannot be read as numbers, as `read_table` does."""
+    return known[pd.to_numeric(known, errors="coerce").isna()]
+
+
 def _task(values: pd.Series) -> tuple[str, list[str]]:
     known = values.dropna()
     distinct = known.unique()
@@ -63,7 +92,8 @@ def _task(values: pd.Series) -> tuple[str, list[str]]:
         names = known.map(normalise_label).value_counts()
         positive = next((p for p in _POSITIVES if p in names.index), str(names.index[-1]))
         return "binary", [*(str(n) for n in names.index if n != positive), positive]
-    if not counted and len(distinct) <= _MOST_CLASSES and (not pd.api.types.is_numeric_dtype(known) or len(distinct) < 0.01 * len(known)):
+    few = len(distinct) <= _MOST_CLASSES and (not pd.api.types.is_numeric_dtype(known) or len(distinct) < 0.01 * len(known))
+    if (few and not counted) or len(_words(known)):
         return "multiclass", sorted({normalise_label(v) for v in distinct})
     return "regression", []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def train_verb(bench: Workbench, model_file: Path, screen: Screen) -> None:
     from monitoring.onboarding import train_file
 
     done = train_file(bench, model_file, TrainingBar(screen))
-    screen.facts(f"{done.model}: a new {done.alias}", vars_of(done), hidden=("metrics",))
+    screen.facts(f"{done.model}: a new {done.alias}", vars_of(done), hidden=("metrics", "warnings"))
+    warn(screen, done.warnings)
     if not screen.as_json:
         screen.rows("on the newest rows, not learned from", metric_rows(done.metrics))
 
@@ -75,7 +76,8 @@ def import_verb(bench: Workbench, payload: Path, model_file: Path, yes: bool, sc
     if not yes:
         click.confirm("Do you trust it?", abort=True, err=True)
     done = import_file(bench, payload, model_file)
-    screen.facts(f"{done.model}: imported as {done.alias}", vars_of(done), hidden=("metrics",))
+    screen.facts(f"{done.model}: imported as {done.alias}", vars_of(done), hidden=("metrics", "warnings"))
+    warn(screen, done.warnings)
 
 
 @click.command("predict")
@@ -94,6 +96,12 @@ def predict_verb(bench: Workbench, table: Path, out: Path, version: str | None, 
 
     done = predict_table(bench, bench.model_named(model), version, table, out)
     screen.facts("predicted", vars_of(done))
+
+
+def warn(screen: Screen, warnings: Sequence[str]) -> None:
+    """Tell people what may be wrong with the rows; programs have it in the result."""
+    for text in () if screen.as_json else warnings:
+        screen.note(f"warning: {text}")
 
 
 def vars_of(value: object) -> dict[str, object]:

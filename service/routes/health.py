@@ -26,7 +26,7 @@ def blueprint(deployments: Deployments, registry: CollectorRegistry, metrics_fol
         reason = deployments.why_not_ready()
         content = {
             "status": "ready" if reason is None else "not ready",
-            "reason": reason,
+            "reason": reason or deployments.why_degraded(),
             "degraded": deployments.is_degraded(),
             "models": {deployment.model: deployment.version for deployment in deployments.all()},
         }

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service.answers import json_answer
+from service.bodies import sent_bytes
 from service.deployments import Deployments
 from service.errors import InvalidRowsError
 from service.label_log import LabelResult
@@ -22,7 +23,7 @@ def blueprint(deployments: Deployments, labelling: Labelling, *, max_rows: int) 
     @routes.post("/models/<model>/labels")
     def label(model: str) -> Response:
         deployment = deployments.current(model)
-        payloads, problems = label_payloads(request.get_data(cache=False), max_rows)
+        payloads, problems = label_payloads(sent_bytes(request), max_rows)
         if problems:
             raise InvalidRowsError(problems[:100], len(problems))
         results = labelling.join(deployment, payloads)

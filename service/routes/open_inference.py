@@ -10,6 +10,7 @@ from flask import Blueprint, Response, g, request
 
 from service.answering import Answer, Answering
 from service.answers import json_answer
+from service.bodies import sent_bytes
 from service.deployment import Deployment
 from service.deployments import Deployments
 from service.encodings import Limits, judge, stamped, warnings_of
@@ -84,7 +85,7 @@ def blueprint(
 def _add_repository(routes: Blueprint, deployments: Deployments) -> None:
     @routes.post("/repository/index")
     def index() -> Response:
-        body = request.get_data(cache=False)
+        body = sent_bytes(request)
         content = parse_json(body) if body else {}
         if not isinstance(content, dict) or not isinstance(content.get("ready", False), bool):
             raise UnreadableBodyError('the body must be empty or {"ready": true | false}')

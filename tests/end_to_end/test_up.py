@@ -128,6 +128,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_trains_nothing(first: Runnin
 
     code = first.stop()
     left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    (model_file.parent / "history.csv.gz").write_bytes(b"no table any more")
     again = begin(model_file, environment)
     stopped = again.stop(signal.SIGTERM)
     finish(again)
@@ -136,7 +137,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_trains_nothing(first: Runnin
     assert len(family) >= 3
     assert left == []
     assert "is the first champion" not in again.said
-    assert len(SPELLS.findall(again.said)) == 2
+    assert again.said.count("not sent: the log has rows") == again.said.count("curl -s ") == 2
 
 
 def begin(model_file: Path, environment: dict[str, str]) -> Running:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -179,6 +180,20 @@ def test_a_table_that_breaks_the_schema_is_refused_row_by_row(call: Call, bikes_
     assert "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(("level", "has_traceback"), [("INFO", False), ("debug", True)])
+def test_an_unexpected_error_is_one_sentence_and_has_a_traceback_only_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: str, has_traceback: bool
+) -> None:
+    monkeypatch.setattr("monitoring.cli.Workbench", Mock(side_effect=ZeroDivisionError("by\nnothing")))
+
+    code = run(["versions"], {"EVERGREEN_LOG_LEVEL": level})
+
+    said = capsys.readouterr().err
+    assert code == 1
+    assert said.endswith("unexpected: ZeroDivisionError: by nothing; set EVERGREEN_LOG_LEVEL=DEBUG for the traceback\n")
+    assert ("Traceback" in said) is has_traceback
+
+
 def test_an_unknown_prediction_cannot_be_labelled(call: Call) -> None:
     assert call("label", "made-up", "true", "--json").json == {"model": "bikes", "labels": 1, "unknown": 1}
 
@@ -251,3 +266,46 @@ def test_what_asks_the_monitor_says_when_none_runs(call: Call, trained_home: Pat
 
     assert said.code == 1
     assert "no monitor is running" in said.err
+
+
+@pytest.mark.parametrize("verb", ["status", "versions", "ledger", "verdicts", "show", "check", "pause", "up"])
+def test_a_mistyped_home_is_named_and_not_made(call: Call, tmp_path: Path, verb: str) -> None:
+    said = call(verb, home=tmp_path / "mistyped")
+
+    assert said.code == 1
+    assert f"there is no database {tmp_path / 'mistyped' / 'evergreen.db'}" in said.err
+    assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize("verb", ["status", "train", "up"])
+def test_a_database_that_is_gone_is_not_made_again(call: Call, trained_home: Path, bikes_file: Path, verb: str) -> None:
+    (trained_home / "evergreen.db").unlink()
+
+    said = call(verb, *([] if verb == "status" else [bikes_file]))
+
+    assert said.code == 1
+    assert f"the database {trained_home / 'evergreen.db'} is gone" in said.err
+    assert not (trained_home / "evergreen.db").exists()
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_tampered_version_is_not_promoted(call: Call, trained_home: Path, second_version: str, force: list[str]) -> None:
+    model = trained_home / "artifacts" / "bikes" / second_version / "model.joblib"
+    model.write_bytes(model.read_bytes() + b"x")
+
+    said = call("promote", second_version, *force)
+
+    assert said.code == 1
+    assert [version["alias"] for version in call("versions", "--json").json] == ["champion", "challenger"]
+
+
+def test_a_tampered_version_is_not_rolled_back_to(call: Call, trained_home: Path, second_version: str) -> None:
+    first = call("versions", "--json").json[0]["version"]
+    call("promote", second_version)
+    model = trained_home / "artifacts" / "bikes" / first / "model.joblib"
+    model.write_bytes(model.read_bytes() + b"x")
+
+    said = call("rollback")
+
+    assert said.code == 1
+    assert call("show", "champion", "--json").json["version"] == second_version

@@ -33,6 +33,13 @@ def test_a_home_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_database_that_is_gone_from_its_home_is_broken(trained_home: Path) -> None:
+    (trained_home / "evergreen.db").unlink()
+
+    assert look(trained_home)["database"].state == "broken"
+    assert not (trained_home / "evergreen.db").exists()
+
+
 def test_a_key_that_others_can_read_is_broken(trained_home: Path) -> None:
     (trained_home / "keys" / "signing.key").chmod(0o644)
 

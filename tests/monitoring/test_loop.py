@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.child import read_training_rows
 from monitoring.journal import RETRAIN, TICK
-from monitoring.loop import tick
+from monitoring.loop import ATTEMPTS, tick
 from monitoring.plan import Plan, make_plan
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, weather
 
@@ -302,3 +302,31 @@ def test_what_was_found_is_on_the_gauges(world: World) -> None:
     assert value("evergreen_verdict", {"model": "rain", "verdict": "keep"}) == 1
     assert value("evergreen_drift_score", {"model": "rain", "feature": "cloud", "test": "psi"}) is not None
     assert value("evergreen_quality", {"model": "rain", "metric": "log_loss", "window": "current"}) is not None
+
+
+def test_a_row_with_a_clock_that_stands_at_1970_opens_no_slots(world: World) -> None:
+    watch = world.monitor()
+    world.log(weather(2, 1, 1))
+    world.answer(weather(1, 60, 9))
+
+    world.settle(watch)
+
+    assert [run.slot_us for run in world.stores.journal.runs("rain", TICK)] == [63 * DAY_US]
+
+
+def test_a_slot_that_fails_is_tried_again_and_its_buckets_are_looked_at_by_the_next(world: World) -> None:
+    watch = world.monitor()
+    rows = weather(1, 60, 20)
+    stuck = (rows.time_us >= 64 * DAY_US) & (rows.time_us < 66 * DAY_US)
+    rows.columns["cloud"][stuck] = 0.25
+    world.answer(rows.between(60 * DAY_US, 64 * DAY_US))
+    world.settle(watch)
+    world.answer(rows.between(64 * DAY_US, 72 * DAY_US))
+
+    world.fail_slot(watch, ATTEMPTS)
+    failed = world.stores.journal.runs("rain", TICK, limit=1)
+    world.answer(rows.between(72 * DAY_US, 80 * DAY_US))
+    world.settle(watch)
+
+    assert [(run.slot_us, run.state, run.attempt) for run in failed] == [(70 * DAY_US, "failed", ATTEMPTS)]
+    assert any(q.start_us <= 64 * DAY_US and q.end_us >= 66 * DAY_US for q in world.stores.journal.quarantines("rain"))

@@ -127,7 +127,8 @@ class World:
             classes=list(said.classes),
         )
         counts, _ = count_rows([record], self.facts)
-        batch = DrainedBatch("spool", self.sent, self.sent + 1, self.sent, [record], counts=counts)
+        rules = {"rain": self.facts("rain", loaded.version).rule}
+        batch = DrainedBatch("spool", self.sent, self.sent + 1, self.sent, [record], counts=counts, rules=rules)
         self.sent += 1
         assert self.stores.log.commit_drained(batch, machine_now=self.machine_now)
 
@@ -145,6 +146,15 @@ class World:
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         while tick(watch, self.machine_now) or self.stores.journal.running("rain") or tick(watch, self.machine_now):
             assert datetime.now(UTC) < deadline, "the loop does not come to rest"
+
+    def fail_slot(self, watch: Watch, ticks: int) -> None:
+        """Tick some times while the champion's artifact is not there."""
+        path = self.stores.home.artifacts / self.stores.registry.version("rain", self.champion).path
+        path.rename(path.with_name("hidden"))
+        self.stores.loaded.clear()
+        for _ in range(ticks):
+            tick(watch, self.machine_now)
+        path.with_name("hidden").rename(path)
 
     def verdicts(self) -> list[str]:
         """Return the verdicts so far, the oldest first."""

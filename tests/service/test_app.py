@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,12 @@ def assert_is_an_error(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert isinstance(content["error"], str)
     assert "Traceback" not in answer.text
     return content
+
+
+def send_chunked(app: Flask, path: str, body: bytes, content_type: str) -> Any:
+    """Send a body without a length, as a server hands it on that has undone the chunks."""
+    environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    return app.test_client().post(path, input_stream=io.BytesIO(body), content_type=content_type, environ_overrides=environ)
 
 
 def test_a_prediction_has_an_id_a_label_and_probabilities(app: Flask, place: Any, ride: Row) -> None:
@@ -101,6 +108,31 @@ def test_every_failure_has_the_same_body(place: Any, method: str, path: str, bod
     answer = limited.test_client().open(path, method=method, data=body)
 
     assert_is_an_error(answer, status, code)
+    service_of(limited).stop()
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
+def test_a_chunked_body_is_read_up_to_the_limit_and_refused_beyond_it(place: Any, ride: Row, extra: int, status: int) -> None:
+    limited = create_app(place.settings(max_body_bytes=4096))
+    service_of(limited).deployments.refresh()
+    body = json.dumps({"rows": [ride]}).ljust(4096 + extra).encode()
+
+    answer = send_chunked(limited, "/models/bikes/predict", body, "application/json")
+
+    assert answer.status_code == status
+    service_of(limited).stop()
+
+
+@pytest.mark.parametrize("path", ["/models/bikes/predict", "/models/bikes/labels"])
+def test_a_chunked_body_that_is_too_large_is_never_answered_in_part(place: Any, ride: Row, path: str) -> None:
+    limited = create_app(place.settings(max_body_bytes=4096))
+    service_of(limited).deployments.refresh()
+    line = ",".join(str(value) for value in ride.values()) + "\n"
+    body = (",".join(ride) + "\n" + line * (4096 // len(line) + 2)).encode()
+
+    answer = send_chunked(limited, path, body, "text/csv")
+
+    assert_is_an_error(answer, 413, "limit.body")
     service_of(limited).stop()
 
 
@@ -199,6 +231,17 @@ def test_readiness_tells_the_versions(app: Flask, place: Any) -> None:
         "degraded": False,
         "models": {"bikes": place.bikes[0].version, "fares": place.fares.version},
     }
+
+
+def test_readiness_tells_that_a_champion_was_refused(app: Flask, place: Any) -> None:
+    (place.bikes_path(1) / "model.joblib").write_bytes(b"something else")
+    place.promote(1, 0)
+    service_of(app).deployments.refresh()
+
+    answer = app.test_client().get("/readyz")
+
+    assert (answer.status_code, answer.json["degraded"]) == (200, True)
+    assert f"bikes: champion {place.bikes[1].version} was refused" in answer.json["reason"]
 
 
 def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Any, place: Any) -> None:

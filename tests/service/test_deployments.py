@@ -86,6 +86,22 @@ def test_a_tampered_champion_is_refused_and_the_old_one_goes_on(
     assert samples.get_sample_value("evergreen_artifact_verification_failures_total", {"reason": "TamperedArtifact"}) == 1
 
 
+def test_a_refused_champion_is_told_as_degraded_until_the_alias_is_back(make: Callable[..., Deployments], place: Any) -> None:
+    deployments = make()
+    deployments.refresh()
+    spoil(place.bikes_path(1))
+
+    place.promote(1, 0)
+    deployments.refresh()
+    refused = (deployments.is_degraded(), deployments.current("bikes").is_degraded, deployments.why_degraded())
+    place.promote(0, 1)
+    deployments.refresh()
+
+    assert refused[:2] == (True, True)
+    assert f"bikes: champion {place.bikes[1].version} was refused: " in str(refused[2])
+    assert (deployments.is_degraded(), deployments.why_degraded()) == (False, None)
+
+
 def test_a_cold_start_without_the_registry_serves_the_noted_champion(make: Callable[..., Deployments], gone: Registry, place: Any) -> None:
     make().refresh()
     shutil.rmtree(place.home.artifacts)

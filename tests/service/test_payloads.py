@@ -93,6 +93,19 @@ def test_a_label_of_another_shape_is_named_by_its_row(entry: str) -> None:
     assert [(problem.row, problem.code) for problem in problems] == [(1, "shape")]
 
 
+def test_what_a_label_should_look_like_is_said_without_the_word_want() -> None:
+    _, problems = label_payloads(b'{"labels": [null, {"own_id": "", "label": 1}]}', 10)
+
+    assert [problem.got for problem in problems] == ["null", "an object of 2"]
+    assert problems[0].want.startswith('{"id": "..."')
+    assert problems[1].want.startswith("text of 1 to 128")
+
+
+def test_a_body_of_null_is_called_null() -> None:
+    with pytest.raises(UnreadableBodyError, match="got null"):
+        predict_rows(b"null", 10)
+
+
 def test_an_own_id_may_be_written_as_a_whole_float_and_reads_back_in_a_label() -> None:
     payloads, problems = label_payloads(b'{"labels": [{"own_id": 18446744073709551614, "label": 1}, {"own_id": 50.0, "label": 1}]}', 10)
 

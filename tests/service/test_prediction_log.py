@@ -193,7 +193,7 @@ def test_a_label_is_matched_then_a_duplicate_then_a_conflict(log: PredictionLog,
 def test_pending_is_told_from_unknown(log: PredictionLog, write: Write) -> None:
     write([10])
     on_its_way = MINTER.mint(5, spool=SPOOL, seq=1, n_rows=1) + "-0"
-    of_another_file = MINTER.mint(5, spool="00000000bb", seq=0, n_rows=1) + "-0"
+    of_another_file = MINTER.mint(round(NOW.timestamp() * 1000), spool="00000000bb", seq=0, n_rows=1) + "-0"
     gone = MINTER.mint(5, spool=SPOOL, seq=0, n_rows=9) + "-8"
 
     found = statuses(log, (on_its_way, "yes"), (of_another_file, "yes"), (gone, "yes"), ("made-up", "yes"))
@@ -205,6 +205,15 @@ def test_what_a_closed_file_never_held_is_unknown(log: PredictionLog) -> None:
     log.commit_drained(DrainedBatch(SPOOL, 0, 100, 0, [record(0, [1])], closed=True), machine_now=NOW)
 
     assert statuses(log, (MINTER.mint(5, spool=SPOOL, seq=4, n_rows=1) + "-0", "yes")) == ["unknown"]
+
+
+def test_a_label_for_a_file_that_was_forgotten_is_too_late(log: PredictionLog) -> None:
+    log.commit_drained(DrainedBatch(SPOOL, 0, 100, 0, [record(0, [1])], closed=True), machine_now=NOW)
+    minted = MINTER.mint(round(NOW.timestamp() * 1000), spool=SPOOL, seq=0, n_rows=1) + "-0"
+    much_later = NOW + timedelta(days=401)
+    log.retain("bikes", 10, machine_now=much_later)
+
+    assert statuses(log, (minted, "yes"), now=much_later) == ["too_late"]
 
 
 def test_a_label_of_another_model_is_unknown(log: PredictionLog, write: Write) -> None:

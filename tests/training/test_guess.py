@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,49 @@ def test_a_number_as_time_is_an_ordinal(tmp_path: Path) -> None:
 
     assert time is not None
     assert time.kind == "ordinal"
+
+
+def test_a_target_of_many_words_is_refused_with_one_of_them(tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+
+    with pytest.raises(DataError, match="'ride id': got 300 different values that are not all numbers, such as 'r0'"):
+        init_spec(tmp_path / "t.csv", "ride id")
+
+
+def test_a_target_of_a_few_dozen_words_has_classes(tmp_path: Path) -> None:
+    TABLE.assign(line=[f"line {i % 40}" for i in range(N)]).to_csv(tmp_path / "t.csv", index=False)
+
+    schema = parse_spec(init_spec(tmp_path / "t.csv", "line")).schema
+
+    assert (schema.task, len(schema.classes or ())) == ("multiclass", 40)
+
+
+def test_a_target_of_many_decimals_is_a_regression(tmp_path: Path) -> None:
+    TABLE.assign(price=[Decimal(i) / 4 for i in range(N)]).to_parquet(tmp_path / "t.parquet", index=False)
+
+    assert parse_spec(init_spec(tmp_path / "t.parquet", "price")).schema.task == "regression"
+
+
+def test_a_target_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+
+    with pytest.raises(DataError, match="'empty': got no value in any row"):
+        init_spec(tmp_path / "t.csv", "empty")
+
+
+@pytest.mark.parametrize(("time", "sample"), [("city: name", "such as '"), ("km", "such as nothing")])
+def test_a_time_that_cannot_be_read_is_refused_with_a_sample(time: str, sample: str, tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+
+    with pytest.raises(DataError, match=f"column '{time}': got .* values that are no time, {sample}"):
+        init_spec(tmp_path / "t.csv", "late", time)
+
+
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    TABLE.head(0).to_csv(tmp_path / "t.csv", index=False)
+
+    with pytest.raises(DataError, match="'late': got no rows"):
+        init_spec(tmp_path / "t.csv", "late")
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
