@@ -10,8 +10,7 @@
     ├── KeyringError            a key cannot be made or revoked
     ├── OfflineError            a table cannot be predicted or read by the command line
     ├── AskingError             the monitor was asked for something and cannot or does not answer
-    ├── ReplayError             a replayed row was refused, or what was waited for did not happen
-    └── RunError                a retraining run cannot be carried out: its child failed, or there are too few rows
+    └── ReplayError             a replayed row was refused, or what was waited for did not happen
 """
 
 from __future__ import annotations
@@ -47,10 +46,6 @@ class OfflineError(MonitoringError):
 
 class ReplayError(MonitoringError):
     """The service refused what was replayed, or what was waited for did not happen in time."""
-
-
-class RunError(MonitoringError):
-    """A retraining run cannot be carried out; the champion is untouched."""
 
 
 class AskingError(MonitoringError):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
@@ -60,20 +59,8 @@ class Answering:
         self._metrics = metrics
         self._clock = clock
 
-    def answer_rows(self, model: str, rows: Sequence[Any]) -> Answer:
-        """Validate rows, predict them, record them; when this returns the answer may leave.
-
-        Raises
-        ------
-        InvalidRowsError
-            Some values break the schema; all are named, nothing was predicted.
-        UnavailableError
-            There is no model to answer, or no room to record it.
-        """
-        return self.answer(model, lambda deployment: deployment.reader.read(rows))
-
     def answer(self, model: str, read: Callable[[Deployment], Table]) -> Answer:
-        """Do the same with what `read` makes of a request for the deployment that answers it.
+        """Validate what `read` makes of a request, predict it, record it; when this returns the answer may leave.
 
         Raises
         ------

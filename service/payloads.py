@@ -99,21 +99,16 @@ class _LabelsEnvelope(ma.Schema):
     labels = fields.Raw(required=True)
 
 
-def predict_rows(body: bytes, max_rows: int) -> list[Any]:
+def rows_in(content: Any, max_rows: int) -> list[Any]:
     """Take the rows out of ``{"rows": [...]}``.
 
     Raises
     ------
     UnreadableBodyError
-        The body is something else.
+        The content is something else.
     TooManyRowsError
         More rows than `max_rows`.
     """
-    return rows_in(parse_json(body), max_rows)
-
-
-def rows_in(content: Any, max_rows: int) -> list[Any]:
-    """Do the same with JSON that was read already."""
     return _list_of(_load(_PredictEnvelope(), content), "rows", max_rows)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from service.log_reading import LoggedRows
 from service.log_tables import clocks, label_conflicts, lock_clock, predictions, prepare, profile_counts, rejects, spool_offsets
 from service.log_writing import DrainedBatch, Offset, read_offset, stored_rows, write_batch
 from training.bins import Bins
-from training.clock import duration_us, to_us
+from training.clock import to_us
 from training.database import Database, upsert
 from training.profile import Profile
 from training.schema import Schema
@@ -139,13 +139,6 @@ class PredictionLog:
             found = connection.scalar(chosen)
         return None if found is None else int(found)
 
-    def labelled_count(self, model: str, since_us: int) -> int:
-        """Count the labels that came at or after a model time."""
-        self.prepare()
-        condition = sa.and_(predictions.c.model == model, predictions.c.labelled_us >= since_us)
-        with self._database.read() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).where(condition)) or 0)
-
     def coverage(self, model: str, start_us: int, end_us: int) -> tuple[int, int]:
         """Count the rows in a range of event time, and how many of them have a label."""
         self.prepare()
@@ -155,18 +148,6 @@ class PredictionLog:
         with self._database.read() as connection:
             rows, labelled = connection.execute(chosen).one()
         return int(rows), int(labelled)
-
-    def maturity_cutoff(self, model: str, delay: timedelta | None, delay_rows: int | None) -> int | None:
-        """Give the latest event time whose labels should be in; None while there is none.
-
-        By time: `delay` before the watermark. By rows: at least `delay_rows` rows of the log are newer.
-        """
-        watermark = self.watermark(model)
-        if watermark is None:
-            return None
-        if delay_rows is None:
-            return watermark - duration_us(delay or timedelta())
-        return self._cutoff_by_rows(model, watermark, delay_rows)
 
     def profile(self, model: str, bins: Bins, start_us: int, end_us: int) -> Profile | None:
         """Add up the counts made under these bins in the buckets that start in the range; None without any."""
@@ -254,18 +235,3 @@ class PredictionLog:
         with self._database.read() as connection:
             found = connection.execute(chosen).one_or_none()
         return (None, 0, 0) if found is None else (found[0], found[1], found[2])
-
-    def _cutoff_by_rows(self, model: str, watermark: int, delay_rows: int) -> int | None:
-        newest = (
-            sa.select(predictions.c.event_us)
-            .where(predictions.c.model == model, predictions.c.event_us <= watermark)
-            .order_by(predictions.c.event_us.desc())
-        )
-        with self._database.read() as connection:
-            found = connection.execute(newest.limit(2 if delay_rows else 1).offset(max(0, delay_rows - 1))).scalars().all()
-        if delay_rows == 0:
-            return found[0] if found else None
-        if len(found) < 2:
-            return None
-        newer, cutoff = found
-        return int(cutoff if cutoff < newer else cutoff - 1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import TooManyRowsError, UnreadableBodyError
-from service.payloads import label_payloads, parse_json, parse_strict, predict_rows
+from service.payloads import label_payloads, parse_json, parse_strict, rows_in
 
 ATTACKS = {
     "nothing": b"",
@@ -46,7 +46,7 @@ LABEL_ATTACKS = {
 @pytest.mark.parametrize("body", ATTACKS.values(), ids=ATTACKS)
 def test_a_hostile_predict_body_is_refused_with_a_sentence(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError):
-        predict_rows(body, 10)
+        rows_in(parse_json(body), 10)
 
 
 @pytest.mark.parametrize("body", [*ATTACKS.values(), *LABEL_ATTACKS.values()], ids=[*ATTACKS, *LABEL_ATTACKS])
@@ -58,12 +58,12 @@ def test_a_hostile_label_body_is_refused_with_a_sentence(body: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError):
-        predict_rows(b"\xff" + body, 10)
+        rows_in(parse_json(b"\xff" + body), 10)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_the_constants_that_clients_send_are_read(constant: str) -> None:
-    [row] = predict_rows(f'{{"rows": [{{"a": {constant}}}]}}'.encode(), 10)
+    [row] = rows_in(parse_json(f'{{"rows": [{{"a": {constant}}}]}}'.encode()), 10)
 
     assert not math.isfinite(row["a"])
 
@@ -78,7 +78,7 @@ def test_a_long_whole_number_is_the_same_with_and_without_the_fast_parser() -> N
 
 def test_more_rows_than_the_limit_are_refused() -> None:
     with pytest.raises(TooManyRowsError, match="11 rows"):
-        predict_rows(b'{"rows": [' + b",".join([b"{}"] * 11) + b"]}", 10)
+        rows_in(parse_json(b'{"rows": [' + b",".join([b"{}"] * 11) + b"]}"), 10)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_a_label_should_look_like_is_said_without_the_word_want() -> None:
 
 def test_a_body_of_null_is_called_null() -> None:
     with pytest.raises(UnreadableBodyError, match="got null"):
-        predict_rows(b"null", 10)
+        rows_in(parse_json(b"null"), 10)
 
 
 def test_an_own_id_may_be_written_as_a_whole_float_and_reads_back_in_a_label() -> None:

@@ -157,25 +157,6 @@ def test_model_time_follows_the_rows_and_not_a_lone_one_ahead(log: PredictionLog
     assert log.watermark("other") is None
 
 
-@pytest.mark.parametrize(
-    ("delay", "delay_rows", "expected"),
-    [
-        pytest.param(timedelta(microseconds=25), None, 15, id="by time"),
-        pytest.param(None, 1, 29, id="one newer row, a tie with it"),
-        pytest.param(None, 2, 20, id="two newer rows"),
-        pytest.param(None, 3, 10, id="three newer rows"),
-        pytest.param(None, 4, None, id="not so many"),
-        pytest.param(None, 0, 40, id="no delay"),
-    ],
-)
-def test_rows_mature_by_time_or_by_the_rows_after_them(
-    log: PredictionLog, write: Write, delay: timedelta | None, delay_rows: int | None, expected: int | None
-) -> None:
-    write([10, 20, 30, 40] if delay_rows != 1 else [10, 30, 30], bound_us=1000)
-
-    assert log.maturity_cutoff("bikes", delay, delay_rows) == expected
-
-
 def test_a_label_is_matched_then_a_duplicate_then_a_conflict(log: PredictionLog, write: Write) -> None:
     [first, second] = write([10, 20])
 
@@ -186,7 +167,7 @@ def test_a_label_is_matched_then_a_duplicate_then_a_conflict(log: PredictionLog,
     logged = log.rows("bikes", 0, 100, SCHEMA, labelled_only=True)
     assert logged.rows.target is not None
     assert logged.rows.target.tolist() == ["yes", "no"]
-    assert (log.size("bikes").conflicts, log.size("bikes").labelled, log.labelled_count("bikes", 20)) == (1, 2, 2)
+    assert (log.size("bikes").conflicts, log.size("bikes").labelled) == (1, 2)
     assert log.coverage("bikes", 0, 15) == (1, 1)
 
 
