@@ -3,6 +3,7 @@
 #   make demo    months of traffic in minutes: drift, verdict, retraining, gate, promotion, rollback
 #   make test    the tests        make check   tests + lint, types, import contracts
 #   make slow    the slow tests (image build, soaks)        make lock   resolve the requirements again
+#   make bench   Evergreen against its peers, and how cost grows (hours; needs wrk): docs/serving-benchmark.md
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,7 +13,7 @@ LOCK := pip compile --universal --generate-hashes --no-emit-index-url --no-emit-
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint slow lock clean
+.PHONY: help run demo test check lint slow bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -37,6 +38,14 @@ check: test lint
 
 slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(TESTS)
+
+# BENCH are options of `run`, such as BENCH="--rounds 1 --seconds 2 --peers flask-sync"
+bench: $(VENV)/.ready
+	-$(BIN)/python -m benchmarks.serving setup
+	-$(BIN)/python -m benchmarks.serving run --out .evergreen-bench/run.json $(BENCH)
+	$(BIN)/python -m benchmarks.serving fronts --out .evergreen-bench/fronts.json
+	$(BIN)/python -m benchmarks.serving report .evergreen-bench/run.json .evergreen-bench/fronts.json --into docs/serving-benchmark.md
+	$(BIN)/python -m benchmarks.growth --out .evergreen-bench/growth.json
 
 # One resolution for every platform; no index address may ever be written into these files.
 lock: $(VENV)/bin/python

@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from training.calibration import CalibratedPipeline
 from training.candidates import Candidate
-from training.compiled import CompiledModel, compile_model
+from training.compiled import CompiledModel
+from training.compiling import compile_model
 from training.model import FittedModel
 from training.prediction import Prediction
 from training.preprocessing import build_pipeline

@@ -9,28 +9,52 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.errors import KeyringError
-from service.access import Key, load_keys, new_key
+from service.access import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE, Key, load_keys, new_key
+from service.rates import Rate
 
 
-def add_key(path: Path, name: str, scopes: Sequence[str], models: Sequence[str] = ()) -> str:
+def add_key(
+    path: Path, name: str, scopes: Sequence[str], models: Sequence[str] = (), *, rate: float | None = None, burst: int | None = None
+) -> str:
     """Make a key, add its hash to the file (made with mode 0600 when there is none), and return its text.
+
+    Parameters
+    ----------
+    rate, burst
+        Requests per second, and how many may come at once (by default what two seconds bring); None for no limit.
 
     Raises
     ------
     KeyringError
-        There is a key of this name.
+        There is a key of this name, or the rate or the burst is none.
     """
     keys = _known(path)
     if any(key.id == name for key in keys):
         raise KeyringError(f"there is a key {name!r} already; revoke it first or choose another name")
     text, digest = new_key()
-    _write(path, [*keys, Key(name, digest, frozenset(scopes), frozenset(models or ("*",)))])
+    _write(path, [*keys, Key(name, digest, frozenset(scopes), frozenset(models or ("*",)), _rate(rate, burst))])
     return text
 
 
 def list_keys(path: Path) -> list[dict[str, Any]]:
-    """Return name, scopes and models of each key."""
-    return [{"name": key.id, "scopes": sorted(key.scopes), "models": sorted(key.models)} for key in _known(path)]
+    """Return name, scopes, models, and rate of each key."""
+    return [{"name": key.id, "scopes": sorted(key.scopes), "models": sorted(key.models), **_limits(key)} for key in _known(path)]
+
+
+def _rate(rate: float | None, burst: int | None) -> Rate | None:
+    if rate is None:
+        if burst is not None:
+            raise KeyringError(f"a burst of {burst} needs a rate beside it")
+        return None
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise KeyringError(f"the rate is {rate:g}; it must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g} requests a second")
+    if burst is not None and not 1 <= burst <= LARGEST_BURST:
+        raise KeyringError(f"the burst is {burst}; it must be from 1 to {LARGEST_BURST} requests")
+    return Rate(rate, burst or 0)
+
+
+def _limits(key: Key) -> dict[str, float | int]:
+    return {} if key.rate is None else {"rate": key.rate.per_second, "burst": key.rate.burst}
 
 
 def revoke(path: Path, name: str) -> None:
@@ -56,7 +80,9 @@ def _known(path: Path) -> list[Key]:
 
 def _write(path: Path, keys: Sequence[Key]) -> None:
     """Replace the file in one step."""
-    listed = [{"id": key.id, "sha256": key.sha256, "scopes": sorted(key.scopes), "models": sorted(key.models)} for key in keys]
+    listed = [
+        {"id": key.id, "sha256": key.sha256, "scopes": sorted(key.scopes), "models": sorted(key.models), **_limits(key)} for key in keys
+    ]
     text = json.dumps({"keys": listed}, indent=1) + "\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)

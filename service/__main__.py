@@ -27,8 +27,12 @@ def main() -> int:
 
 
 def become_gunicorn() -> NoReturn:
-    """Replace this process by gunicorn's master."""
+    """Replace this process by gunicorn's master.
+
+    glibc would keep memory apart for each of many threads, and what a large request took would stay with the one it was on.
+    """
     sys.stdout.flush()
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", str(CONFIGURATION)])
 
 

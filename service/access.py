@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +15,13 @@ from typing import Any, Literal
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from service.errors import ForbiddenError, SettingsError, UnauthenticatedError, UnreadableBodyError
+from service.errors import ForbiddenError, RateLimitedError, SettingsError, UnauthenticatedError, UnreadableBodyError
 from service.payloads import parse_strict
+from service.rates import Rate, RateCounts
 
 Scope = Literal["predict", "label", "read", "admin"]
 SCOPES: tuple[Scope, ...] = ("predict", "label", "read", "admin")
+LOWEST_RATE, HIGHEST_RATE, LARGEST_BURST = 0.001, 1e6, 1_000_000
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 POLICY: Mapping[str, Scope | None] = {
@@ -57,12 +60,13 @@ POLICY: Mapping[str, Scope | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One API key: the SHA-256 of its text, what it may do, and with which models (``*``: all)."""
+    """One API key: the SHA-256 of its text, what it may do, with which models (``*``: all), and how often (None: any)."""
 
     id: str
     sha256: str
     scopes: frozenset[str]
     models: frozenset[str]
+    rate: Rate | None = None
 
     def may_use(self, model: str) -> bool:
         """Whether the key is good for a model."""
@@ -76,6 +80,10 @@ class Access:
     ----------
     keys
         The known keys; None when the service runs without keys (on loopback only).
+    counts
+        Where the requests of keys with a rate are counted: see `rate_counts`; by default for this process alone.
+    clock
+        Gives monotonic time, in nanoseconds.
 
     Examples
     --------
@@ -86,8 +94,10 @@ class Access:
     'ci'
     """
 
-    def __init__(self, keys: list[Key] | None) -> None:
+    def __init__(self, keys: Sequence[Key] | None, counts: RateCounts | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._keys = keys
+        self._counts = counts or RateCounts.in_memory(_rated(keys))
+        self._clock = clock
 
     def check(self, endpoint: str | None, model: str | None, presented: str | None) -> str | None:
         """Let a request pass and give the id of its key, or refuse it.
@@ -98,6 +108,8 @@ class Access:
             No key, or none that is known.
         ForbiddenError
             The key has not the scope or not the model, or nobody may call the endpoint.
+        RateLimitedError
+            The key has asked too often; a request that is refused for another reason is not counted.
         """
         if endpoint is None or endpoint not in POLICY:
             raise ForbiddenError("nobody may call this")
@@ -111,7 +123,15 @@ class Access:
             raise ForbiddenError(f"key {key.id!r} has not the scope {scope!r}")
         if model is not None and not key.may_use(model):
             raise ForbiddenError(f"key {key.id!r} is not for this model")
+        if key.rate is not None:
+            self._count(key, key.rate)
         return key.id
+
+    def _count(self, key: Key, rate: Rate) -> None:
+        wait_ns = self._counts.wait_ns(key.sha256, rate, self._clock())
+        if wait_ns:
+            limit = f"{rate.per_second:g} requests a second, {rate.burst} at once"
+            raise RateLimitedError(f"key {key.id!r} has asked too often: its limit is {limit}", wait_ns / 1e9)
 
     def _find(self, presented: str | None) -> Key | None:
         if presented is None or self._keys is None:
@@ -124,11 +144,28 @@ class Access:
         return found
 
 
+def rate_counts(keys: Sequence[Key] | None, folder: Path) -> RateCounts | None:
+    """Give the counts that all workers of this machine share, in a file in `folder`; None when no key has a rate."""
+    digests = _rated(keys)
+    return RateCounts.shared(folder / "rates", digests) if digests else None
+
+
+def _rated(keys: Sequence[Key] | None) -> list[str]:
+    return [key.sha256 for key in keys or () if key.rate is not None]
+
+
 class _KeySchema(ma.Schema):
     id = fields.String(required=True, validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}$"))
     sha256 = fields.String(required=True, validate=validate.Regexp(r"^[0-9a-f]{64}$"))
     scopes = fields.List(fields.String(validate=validate.OneOf(SCOPES)), required=True)
     models = fields.List(fields.String(), load_default=lambda: ["*"])
+    rate = fields.Float(load_default=None, allow_none=True, validate=validate.Range(LOWEST_RATE, HIGHEST_RATE))
+    burst = fields.Integer(load_default=None, allow_none=True, strict=True, validate=validate.Range(1, LARGEST_BURST))
+
+    @ma.validates_schema
+    def _burst_needs_a_rate(self, content: dict[str, Any], **_: Any) -> None:
+        if content.get("burst") is not None and content.get("rate") is None:
+            raise ma.ValidationError("a burst needs a rate", "burst")
 
 
 class _KeyFileSchema(ma.Schema):
@@ -136,7 +173,7 @@ class _KeyFileSchema(ma.Schema):
 
 
 def load_keys(path: Path) -> list[Key]:
-    """Read a key file: ``{"keys": [{"id", "sha256", "scopes": [...], "models": ["*"]}]}``.
+    """Read a key file: ``{"keys": [{"id", "sha256", "scopes": [...], "models": ["*"], "rate": 5, "burst": 10}]}``.
 
     Raises
     ------
@@ -149,7 +186,10 @@ def load_keys(path: Path) -> list[Key]:
         raise SettingsError(f"the key file {path.name} cannot be read: {error.strerror}") from error
     except (ma.ValidationError, UnreadableBodyError) as error:
         raise SettingsError(f"the key file {path.name} is wrong: {error}") from error
-    return [Key(k["id"], k["sha256"], frozenset(k["scopes"]), frozenset(k["models"])) for k in content["keys"]]
+    return [
+        Key(k["id"], k["sha256"], frozenset(k["scopes"]), frozenset(k["models"]), k["rate"] and Rate(k["rate"], k["burst"] or 0))
+        for k in content["keys"]
+    ]
 
 
 def presented_key(authorization: str | None, api_key: str | None) -> str | None:

@@ -12,8 +12,8 @@ import numpy as np
 from service.columns import Table
 from service.deployment import Deployment
 from service.deployments import Deployments
-from service.drain import Drain
-from service.errors import InvalidRowsError, LogFullError
+from service.errors import InvalidRowsError
+from service.logs import request_ids
 from service.metrics import OTHER, ServiceMetrics
 from service.records import encode_body
 from service.rejects import Rejects
@@ -33,11 +33,6 @@ class Answer:
     prediction: Prediction
     prefix: str
 
-    @property
-    def ids(self) -> list[str]:
-        """The id of each row."""
-        return [f"{self.prefix}-{row}" for row in range(self.table.n_rows)]
-
 
 class Answering:
     """Answers rows with the deployment in service."""
@@ -47,14 +42,12 @@ class Answering:
         *,
         deployments: Deployments,
         spool: Spool,
-        drain: Drain,
         rejects: Rejects,
         metrics: ServiceMetrics,
         clock: Callable[[], datetime],
     ) -> None:
         self._deployments = deployments
         self._spool = spool
-        self._drain = drain
         self._rejects = rejects
         self._metrics = metrics
         self._clock = clock
@@ -70,8 +63,7 @@ class Answering:
             As for `answer_rows`.
         """
         deployment = self._deployments.current(model)
-        if self._drain.is_log_full:
-            raise LogFullError("the prediction log has reached its bound; shorten the retention or raise EVERGREEN_LOG_MAX_ROWS")
+        self._spool.refuse_if_full()
         try:
             table = read(deployment)
         except InvalidRowsError as error:
@@ -85,6 +77,7 @@ class Answering:
         prediction = deployment.predict(table.columns)
         seconds = time.perf_counter() - started
         arrived_us = to_us(self._clock())
+        request_id, trace_id = request_ids()
         body = encode_body(
             model=deployment.model,
             version=deployment.version,
@@ -96,6 +89,8 @@ class Answering:
             outputs=prediction.label,
             probabilities=prediction.probability,
             classes=prediction.classes,
+            request_id=request_id,
+            trace_id=trace_id,
         )
         prefix = self._spool.append(body, n_rows=table.n_rows, time_ms=arrived_us // 1000)
         self._note_answer(deployment, table, prediction, seconds)
@@ -107,13 +102,10 @@ class Answering:
             self._metrics.rejected_rows.labels(model, code).inc(rows)
 
     def _note_answer(self, deployment: Deployment, table: Table, prediction: Prediction, seconds: float) -> None:
-        model, version = deployment.model, deployment.version
-        self._metrics.predict_seconds.labels(model).observe(seconds)
-        self._metrics.request_rows.labels(model).observe(table.n_rows)
-        for outcome, rows in _outcomes(prediction):
-            self._metrics.predictions.labels(model, version, outcome).inc(rows)
+        notes = self._metrics.of_model(deployment.model, deployment.version)
+        notes.note(seconds, table.n_rows, _outcomes(prediction))
         if table.ignored:
-            self._metrics.ignored_values.labels(model).inc(sum(table.ignored.values()))
+            self._metrics.ignored_values.labels(deployment.model).inc(sum(table.ignored.values()))
 
 
 def _outcomes(prediction: Prediction) -> list[tuple[str, int]]:
@@ -121,5 +113,7 @@ def _outcomes(prediction: Prediction) -> list[tuple[str, int]]:
         return [("value", len(prediction))]
     if len(prediction.classes) > MOST_OUTCOMES:
         return [(OTHER, len(prediction))]
+    if len(prediction) == 1:
+        return [(prediction.label[0], 1)]
     labels = prediction.label.tolist()
     return [(name, labels.count(name)) for name in set(labels)]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flask import Flask, Response, g, request
+from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from service.access import MODEL_NAME, Access, load_keys, presented_key, refuse_open_bind
+from service.access import Access, load_keys, rate_counts, refuse_open_bind
 from service.answering import Answering
-from service.answers import error_answer
+from service.batching import Lane
 from service.deployments import Deployments
 from service.drain import Drain, DrainPolicy
 from service.encodings import Limits
-from service.errors import BodyTooLargeError, ServiceError, UnknownModelError
-from service.failpoints import armed, never
+from service.failpoints import Failpoint, armed, never
+from service.hooks import ServiceFlask
 from service.ids import IdMinter
 from service.labelling import Labelling
 from service.metrics import ServiceMetrics
@@ -32,6 +31,7 @@ from service.routes import documents, health, kserve_v1, labels, mlflow, models,
 from service.settings import ServiceSettings, from_environment
 from service.spool import Spool
 from service.statistics import Statistics
+from service.upkeep import Upkeep
 from training.database import Database, open_database
 from training.registry import Registry
 from training.signing import load_or_make_key
@@ -41,41 +41,47 @@ logger = logging.getLogger(__name__)
 EXTENSION = "evergreen"
 LOCK_TIMEOUT_SECONDS = 1.0
 STOP_WITHIN_SECONDS = 5.0
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Service:
-    """The parts of one worker that live and die with it."""
+    """The parts of one worker that live and die with it; `drain` is None where another process drains."""
 
     settings: ServiceSettings
     database: Database
     deployments: Deployments
     spool: Spool
-    drain: Drain
+    upkeep: Upkeep
+    drain: Drain | None
     log: PredictionLog
     metrics: ServiceMetrics
 
     def start(self) -> None:
         """Load the champions and start the background threads; after the fork, before the first request."""
         self.deployments.start(self.settings.alias_poll_seconds)
-        self.drain.start()
+        self.upkeep.start()
+        if self.drain is not None:
+            self.drain.start()
 
     def stop(self) -> None:
-        """Bring what is in the spool into the log, as far as that goes quickly, and close."""
+        """Let go of the spool, and close; a drain of our own first brings what is in it into the log, if that goes quickly."""
         self.deployments.stop()
-        if not self.drain.stop(within_seconds=STOP_WITHIN_SECONDS):
-            logger.warning("the prediction log is out of reach; the spool file stays for the next worker")
+        self.upkeep.stop()
+        self.spool.close()
+        if self.drain is not None and not self.drain.stop(within_seconds=STOP_WITHIN_SECONDS):
+            logger.warning("the prediction log is out of reach; the spool files stay for the next drain")
         self.database.close()
 
 
-def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = None) -> Flask:
+def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = None, *, drains: bool = True) -> Flask:
     """Make the Flask application of one worker; nothing runs in it before `service_of(app).start()`.
 
     Parameters
     ----------
     registry
         Where metrics are declared; a fresh one by default.
+    drains
+        Whether a thread of this process drains the spool; under gunicorn a process of its own does.
 
     Raises
     ------
@@ -92,59 +98,88 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     log = PredictionLog(database)
     minter = IdMinter(load_or_make_key(home.ids_key))
     rejects = Rejects()
-    deployments = Deployments(
-        registry=Registry(database),
-        home=home,
-        signing_key=load_or_make_key(home.signing_key),
-        metrics=metrics,
-        clock=machine_now,
-        only=settings.models,
-    )
-    waker = _Waker()
-    spool = Spool(
-        home.spool,
-        minter,
-        segment_bytes=settings.spool_segment_bytes,
-        max_bytes=settings.spool_max_bytes,
-        failpoint=failpoint,
-        wake=waker,
-    )
-    drain = Drain(
-        spool=spool,
-        folder=home.spool,
-        log=log,
-        book=deployments.book,
-        rejects=rejects,
-        metrics=metrics,
-        clock=machine_now,
-        policy=DrainPolicy(settings.drain_interval_seconds, settings.log_max_rows),
-        failpoint=failpoint,
-    )
-    waker.drain = drain
-    answering = Answering(deployments=deployments, spool=spool, drain=drain, rejects=rejects, metrics=metrics, clock=machine_now)
-    labelling = Labelling(minter=minter, log=log, drain=drain, metrics=metrics, clock=machine_now)
+    deployments = _make_deployments(settings, database, metrics)
+    spool = Spool(home.spool, minter, segment_bytes=settings.spool_segment_bytes, max_bytes=settings.spool_max_bytes, failpoint=failpoint)
+    upkeep = Upkeep(rejects=rejects, log=log, book=deployments.book, flush=metrics.flush, clock=machine_now)
+    drain = _make_drain(settings, log, deployments, metrics, failpoint) if drains else None
+    answering = Answering(deployments=deployments, spool=spool, rejects=rejects, metrics=metrics, clock=machine_now)
+    labelling = Labelling(minter=minter, log=log, spool_folder=home.spool, metrics=metrics, clock=machine_now)
 
-    app = Flask("evergreen", static_folder=None)
+    app = ServiceFlask(
+        max_body_bytes=settings.max_body_bytes,
+        access=Access(keys, rate_counts(keys, settings.metrics_folder or home.metrics)),
+        metrics=metrics,
+        default_model=lambda: settings.default_model or deployments.only_one(),
+        is_quick=lambda model, n_bytes: deployments.is_quick(model or settings.default_model, n_bytes),
+    )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.extensions[EXTENSION] = Service(settings, database, deployments, spool, drain, log, metrics)
-    limits = Limits(settings.max_body_bytes, settings.max_rows)
-    statistics = Statistics(metrics_registry, settings.metrics_folder)
+    app.config["MOST_IN_FLIGHT"] = settings.max_in_flight
+    app.config["MOST_HELD_BYTES"] = settings.max_held_bytes
+    app.config["DEADLINE_SECONDS"] = settings.deadline_seconds
+    app.extensions[EXTENSION] = Service(settings, database, deployments, spool, upkeep, drain, log, metrics)
+    limits = Limits(settings.max_body_bytes, settings.max_rows, settings.max_json_depth, settings.max_decompressed_bytes)
+    statistics = Statistics(metrics_registry, settings.metrics_folder, metrics.flush)
     app.register_blueprint(rows.blueprint(answering, limits=limits, failpoint=failpoint))
     app.register_blueprint(open_inference.blueprint(deployments, answering, limits, statistics, release))
     app.register_blueprint(kserve_v1.blueprint(deployments, answering, limits))
-    app.register_blueprint(mlflow.blueprint(deployments, answering, limits, default_model=settings.default_model, release=release))
+    app.register_blueprint(mlflow.blueprint(deployments, answering, limits, release=release))
     app.register_blueprint(documents.blueprint(deployments, settings.default_model))
-    app.register_blueprint(labels.blueprint(deployments, labelling, max_rows=settings.max_rows))
+    app.register_blueprint(labels.blueprint(deployments, labelling, limits))
     app.register_blueprint(models.blueprint(deployments))
-    app.register_blueprint(health.blueprint(deployments, metrics_registry, settings.metrics_folder))
-    _add_hooks(app, settings, Access(keys), metrics)
+    app.register_blueprint(health.blueprint(deployments, metrics_registry, settings.metrics_folder, metrics.flush))
     return app
 
 
 def from_gunicorn() -> Flask:
     """Make the application of a gunicorn worker, from its environment."""
+    return create_app(_environment(), drains=False)
+
+
+@contextmanager
+def draining() -> Iterator[None]:
+    """Drain for all workers of a gunicorn, from its environment; leaving brings in what they let go of."""
+    settings = _environment()
+    metrics = ServiceMetrics(CollectorRegistry())
+    database = open_database(settings.database_url, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS)
+    failpoint = never if settings.failpoint is None else armed(settings.failpoint)
+    drain = _make_drain(settings, PredictionLog(database), _make_deployments(settings, database, metrics), metrics, failpoint)
+    drain.start()
+    yield
+    if not drain.stop(within_seconds=STOP_WITHIN_SECONDS):
+        logger.warning("the prediction log is out of reach; the spool files stay for the next drain")
+    database.close()
+
+
+def _environment() -> ServiceSettings:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    return create_app(from_environment(os.environ, metrics_folder=Path(folder) if folder else None))
+    return from_environment(os.environ, metrics_folder=Path(folder) if folder else None)
+
+
+def _make_deployments(settings: ServiceSettings, database: Database, metrics: ServiceMetrics) -> Deployments:
+    return Deployments(
+        registry=Registry(database),
+        home=settings.home,
+        signing_key=load_or_make_key(settings.home.signing_key),
+        metrics=metrics,
+        clock=machine_now,
+        only=settings.models,
+        max_letters=settings.max_string_letters,
+        lane=Lane(on_batch=metrics.note_call),
+    )
+
+
+def _make_drain(
+    settings: ServiceSettings, log: PredictionLog, deployments: Deployments, metrics: ServiceMetrics, failpoint: Failpoint
+) -> Drain:
+    return Drain(
+        folder=settings.home.spool,
+        log=log,
+        book=deployments.book,
+        metrics=metrics,
+        clock=machine_now,
+        policy=DrainPolicy(settings.drain_interval_seconds, settings.log_max_rows),
+        failpoint=failpoint,
+    )
 
 
 def service_of(app: Flask) -> Service:
@@ -156,61 +191,3 @@ def service_of(app: Flask) -> Service:
 def machine_now() -> datetime:
     """Give machine time."""
     return datetime.now(UTC)
-
-
-class _Waker:
-    """Lets the spool wake the drain, which is made after it."""
-
-    drain: Drain | None = None
-
-    def __call__(self) -> None:
-        if self.drain is not None:
-            self.drain.wake()
-
-
-def _add_hooks(app: Flask, settings: ServiceSettings, access: Access, metrics: ServiceMetrics) -> None:
-    @app.before_request
-    def begin() -> None:
-        g.started = time.perf_counter()
-        sent = request.headers.get("X-Request-Id", "")
-        g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
-        metrics.in_flight.inc()
-        g.is_counted = True
-        if request.routing_exception is not None:
-            return
-        model = (request.view_args or {}).get("model")
-        access.check(request.endpoint, model, presented_key(request.headers.get("Authorization"), request.headers.get("X-API-Key")))
-        if model is not None and not MODEL_NAME.fullmatch(model):
-            raise UnknownModelError("there is no model of this name here")
-        if request.content_length is not None and request.content_length > settings.max_body_bytes:
-            raise BodyTooLargeError(f"the body has {request.content_length} bytes; the limit is {settings.max_body_bytes}")
-
-    @app.errorhandler(Exception)
-    def refuse(error: Exception) -> Response:
-        response = error_answer(error, g.get("request_id", ""))
-        if response.status_code >= 400:
-            metrics.refused.labels(_reason(error, response.status_code)).inc()
-        return response
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
-        route = request.url_rule.rule if request.url_rule is not None else "unmatched"
-        method = request.method if request.method in _METHODS else "other"
-        metrics.requests.labels(method, route, str(response.status_code)).inc()
-        metrics.request_seconds.labels(method, route).observe(time.perf_counter() - g.get("started", time.perf_counter()))
-        return response
-
-    @app.teardown_request
-    def forget(_error: BaseException | None) -> None:
-        if g.pop("is_counted", False):
-            metrics.in_flight.dec()
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-
-
-def _reason(error: Exception, status: int) -> str:
-    if isinstance(error, ServiceError):
-        return type(error).__name__.removesuffix("Error")
-    return f"http_{status}"

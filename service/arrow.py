@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from service.arrow_arrays import coded_array, float_array, id_array, numbers_in, text_array
+from service.coding import arrow_texts, listed_texts
 from service.errors import BodyTooLargeError, TooManyRowsError, UnreadableBodyError
 from service.feature_columns import Values
 from service.tables import SentTable, event_column, unique
@@ -61,23 +63,27 @@ def from_parquet(body: bytes, schema: Schema, max_rows: int, max_bytes: int) -> 
         raise UnreadableBodyError(f"the body is not a Parquet file: {str(error)[:200]}") from None
 
 
-def to_arrow(prediction: Prediction, ids: Sequence[str], own_ids: Sequence[str | None] | None, facts: Mapping[str, str]) -> bytes:
+def to_arrow(prediction: Prediction, prefix: str, own_ids: Sequence[str | None] | None, facts: Mapping[str, str]) -> bytes:
     """Write an answer: ``id``, ``own_id`` if there are any, ``label`` and ``probability.<class>``, or ``value``.
 
     Parameters
     ----------
+    prefix
+        Row i has the id ``<prefix>-<i>``.
     facts
         What goes into the metadata of the stream's schema: model, version, request id.
     """
-    columns: dict[str, pa.Array] = {"id": pa.array(ids, pa.string())}
+    columns: dict[str, pa.Array] = {"id": id_array(prefix, len(prediction))}
     if own_ids is not None:
-        columns["own_id"] = pa.array(own_ids, pa.string())
+        columns["own_id"] = text_array(own_ids)
     if prediction.probability is None:
-        columns["value"] = pa.array(np.asarray(prediction.label, dtype=np.float64))
+        columns["value"] = float_array(prediction.label)
     else:
-        columns["label"] = pa.array(prediction.label.tolist(), pa.string())
+        labels = prediction.label.tolist()
+        few = listed_texts(labels)
+        columns["label"] = text_array(labels) if few is None else coded_array(few)
         for place, name in enumerate(prediction.classes or ()):
-            columns[f"probability.{name}"] = pa.array(np.ascontiguousarray(prediction.probability[:, place]))
+            columns[f"probability.{name}"] = float_array(prediction.probability[:, place])
     table = pa.table(columns).replace_schema_metadata(dict(facts))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -95,6 +101,10 @@ def _sent(table: pa.Table, schema: Schema) -> SentTable:
 def _values(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
     kind = column.type
     nulls = column.null_count
+    if any(feature.name == name and feature.kind == "categorical" for feature in schema.features):
+        texts = arrow_texts(column)
+        if texts is not None:
+            return texts
     if pa.types.is_dictionary(kind):
         return [value for chunk in column.chunks for value in _decoded(chunk)]
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -103,9 +113,9 @@ def _values(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
         column = column.cast(pa.float64())
     is_nullable = any(feature.name == name and feature.nullable and feature.kind != "boolean" for feature in schema.features)
     if pa.types.is_floating(column.type) and (nulls == 0 or is_nullable):
-        return np.asarray(column.to_numpy())
+        return numbers_in(column.combine_chunks())
     if nulls == 0 and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        return np.asarray(column.to_numpy())
+        return numbers_in(column.combine_chunks())
     return list(column.to_pylist())
 
 
@@ -123,8 +133,9 @@ def _times(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
 
 
 def _decoded(chunk: pa.DictionaryArray) -> list[Any]:
-    """Give the values without a copy of a text for each row that has it."""
-    known = chunk.dictionary.to_pylist()
+    """Give the values without a copy of a text for each row that has it; decimals as floats, as in a plain column."""
+    dictionary = chunk.dictionary
+    known = (dictionary.cast(pa.float64()) if pa.types.is_decimal(dictionary.type) else dictionary).to_pylist()
     return [None if place is None else known[place] for place in chunk.indices.to_pylist()]
 
 

@@ -8,6 +8,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.wrappers import Request
 
 from service.errors import BodyTooLargeError, UnreadableBodyError
+from service.marks import WHOLE_BODY
 
 JSON, CSV = "application/json", "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -16,8 +17,8 @@ _TABLES = {CSV: CSV, ARROW: ARROW, PARQUET: PARQUET, "application/x-parquet": PA
 _ANY_ZLIB = 47
 
 
-def body_of(request: Request, max_bytes: int) -> bytes:
-    """Give the body of a request, gzip and deflate undone.
+def body_of(request: Request, max_bytes: int, max_decompressed_bytes: int | None = None) -> bytes:
+    """Give the body of a request, gzip and deflate undone; decompressed it may be as large as sent, unless another bound is given.
 
     Raises
     ------
@@ -29,12 +30,12 @@ def body_of(request: Request, max_bytes: int) -> bytes:
         It is encoded in another way.
     """
     body = sent_bytes(request, max_bytes)
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not read here; send gzip, deflate or neither")
-    return inflate(body, max_bytes)
+    return inflate(body, max_decompressed_bytes or max_bytes)
 
 
 def sent_bytes(request: Request, max_bytes: int | None = None) -> bytes:
@@ -45,6 +46,9 @@ def sent_bytes(request: Request, max_bytes: int | None = None) -> bytes:
     BodyTooLargeError
         It is larger than the limit (by default the application's).
     """
+    whole: bytes | None = request.environ.get(WHOLE_BODY)
+    if whole is not None:  # our worker has read it, and knows the limit
+        return whole
     limit = request.max_content_length if max_bytes is None else max_bytes
     body = request.get_data(cache=False)
     if limit is None or len(body) < limit:
@@ -91,4 +95,6 @@ def _inflate(body: bytes, max_bytes: int, window: int) -> bytes:
 
 def kind_of(request: Request) -> str:
     """Give the content type of a body by one name; JSON when the caller says nothing."""
+    if request.environ.get("CONTENT_TYPE") == JSON:
+        return JSON
     return _TABLES.get(request.mimetype, request.mimetype) or JSON

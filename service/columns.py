@@ -13,10 +13,12 @@ import marshmallow as ma
 import numpy as np
 import numpy.typing as npt
 
+from service.column_block import FEW, ColumnBlock
 from service.errors import InvalidRowsError, Problem
-from service.feature_columns import Values, event_us_of, listed_column, sent_column
+from service.feature_columns import Values, event_us_of, listed_column, sent_column, uncoded
 from service.payloads import OWN_ID, own_id, shown
-from service.row_fields import row_fields
+from service.row_fields import MAX_LETTERS, row_fields
+from service.typed_rows import ReadRows, TypedRows
 from training.rows import Columns
 from training.schema import Schema
 
@@ -42,6 +44,11 @@ class Table:
 class ColumnReader:
     """Reads rows of one schema.
 
+    Parameters
+    ----------
+    max_letters
+        The longest text value of a feature.
+
     Examples
     --------
     >>> from training.schema import Feature
@@ -53,11 +60,14 @@ class ColumnReader:
     service.errors.InvalidRowsError: row 0, field 'x': got '1', want a number or null
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, max_letters: int = MAX_LETTERS) -> None:
         self._schema = schema
+        self._max_letters = max_letters
         self._time = schema.time if schema.time is not None and schema.time.clock == "event" else None
         self._silent = schema.time.column if schema.time is not None and schema.time.clock == "arrival" else None
-        self._fields = row_fields(schema, OWN_ID)
+        self._fields = row_fields(schema, OWN_ID, max_letters)
+        self._typed = TypedRows(schema, self._time, self._silent, max_letters)
+        self._column_block = ColumnBlock(schema, max_letters)
         self._features = [(feature, itemgetter(feature.name)) for feature in schema.features]
 
     def read(self, rows: Sequence[Any]) -> Table:
@@ -73,6 +83,11 @@ class ColumnReader:
             raise self.explain(rows, suspects)
         return table
 
+    def read_json(self, body: bytes, max_rows: int) -> Table | None:
+        """Read the JSON ``{"rows": [...]}`` if nothing at all is wrong with it; else None: read it the long way and see."""
+        plain = self._typed.decode(body, max_rows)
+        return None if plain is None else _table_of(plain)
+
     def read_columns(self, sent: Mapping[str, Values], n_rows: int) -> Table:
         """Turn columns of equal length, in any order, into columns in schema order.
 
@@ -83,14 +98,10 @@ class ColumnReader:
         InvalidRowsError
             As for `read`.
         """
-        columns: Columns = {}
-        suspects = []
-        for feature, _ in self._features:
-            column = sent_column(feature, sent.get(feature.name), n_rows)
-            if column is None:
-                suspects.append(feature.name)
-            else:
-                columns[feature.name] = column
+        suspects: list[str] = []
+        columns: Columns | None = self._column_block.read(sent, n_rows) if n_rows > FEW else None
+        if columns is None:
+            columns = self._each_column(sent, n_rows, suspects)
         event_us = self._sent_time(sent, suspects)
         own_ids = _sent_own_ids(sent.get(OWN_ID))
         if own_ids is None:
@@ -102,6 +113,17 @@ class ColumnReader:
             needed = {name: values for name, values in sent.items() if name in suspects or name not in self._fields}
             raise self.explain(_rows_of(needed, n_rows), suspects)
         return Table(columns, event_us, own_ids if own_ids and any(own_ids) else None, ignored, n_rows)
+
+    def _each_column(self, sent: Mapping[str, Values], n_rows: int, suspects: list[str]) -> Columns:
+        """Read column by column, noting the names of those in which something is wrong."""
+        columns: Columns = {}
+        for feature, _ in self._features:
+            column = sent_column(feature, sent.get(feature.name), n_rows, self._max_letters)
+            if column is None:
+                suspects.append(feature.name)
+            else:
+                columns[feature.name] = column
+        return columns
 
     def _sent_time(self, sent: Mapping[str, Values], suspects: list[str]) -> npt.NDArray[np.int64] | None:
         if self._time is None:
@@ -116,22 +138,30 @@ class ColumnReader:
         """Turn rows into columns, or give the names of the fields in which something is wrong."""
         if set(map(type, rows)) != {dict}:
             return None, [*self._fields, EXTRA] if self._schema.extra == "error" else list(self._fields)
-        columns: Columns = {}
-        suspects = []
-        present = 0
-        for feature, get in self._features:
-            values, found = _values(rows, feature.name, get, feature.nullable)
-            present += found
-            column = None if values is None else listed_column(feature, values)
-            if column is None:
-                suspects.append(feature.name)
-            else:
-                columns[feature.name] = column
+        plain = self._typed.convert(rows)
+        if plain is not None:
+            return _table_of(plain), []
+        suspects: list[str] = []
+        columns, present = self._read_each(rows, suspects)
         event_us, found = self._read_time(rows, suspects)
         own_ids, ignored = self._read_rest(rows, present + found, suspects)
         if suspects:
             return None, suspects
         return Table(columns, event_us, own_ids, ignored, len(rows)), []
+
+    def _read_each(self, rows: Sequence[Any], suspects: list[str]) -> tuple[Columns, int]:
+        """Read column by column, noting the names of those in which something is wrong; give how many values there were, too."""
+        columns: Columns = {}
+        present = 0
+        for feature, get in self._features:
+            values, found = _values(rows, feature.name, get, feature.nullable)
+            present += found
+            column = None if values is None else listed_column(feature, values, self._max_letters)
+            if column is None:
+                suspects.append(feature.name)
+            else:
+                columns[feature.name] = column
+        return columns, present
 
     def explain(self, rows: Sequence[Any], suspects: Sequence[str]) -> InvalidRowsError:
         """Name every bad value in the suspected fields."""
@@ -203,6 +233,11 @@ class ColumnReader:
         return own_ids if own_ids and any(own_ids) else None, dict(ignored)
 
 
+def _table_of(plain: ReadRows) -> Table:
+    n_rows = len(next(iter(plain.columns.values())))
+    return Table(plain.columns, plain.event_us, plain.own_ids, {}, n_rows)
+
+
 def _values(rows: Sequence[Any], name: str, get: Any, nullable: bool) -> tuple[list[Any] | None, int]:
     """Give one value a row and how many rows have it; None when one lacks it and must not."""
     try:
@@ -232,4 +267,5 @@ def _rows_of(sent: Mapping[str, Values], n_rows: int) -> list[dict[str, Any]]:
 
 
 def _listed(values: Values) -> list[Any]:
-    return values if isinstance(values, list) else values.tolist()
+    plain = uncoded(values)
+    return plain if isinstance(plain, list) else plain.tolist()

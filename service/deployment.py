@@ -1,22 +1,39 @@
-"""One loaded version, ready to answer: verified, pinned to one thread, tested on its golden rows."""
+"""One loaded version, ready to answer: verified, pinned to one thread, tested on its golden rows; dear ones in the lane."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from service.batching import Lane
 from service.columns import ColumnReader
+from service.culprits import blame
 from service.label_log import LabelRules
+from service.row_fields import MAX_LETTERS
 from training.artifact import LoadedArtifact
 from training.clock import duration_us
 from training.prediction import Prediction
 from training.rows import Columns
 from training.spec import ModelSpec, parse_spec
 
+UNMEASURED_DEAR_SECONDS = 0.005
+UNMEASURED_CHEAP_SECONDS = 0.00002
+
 
 @dataclass(frozen=True)
 class Deployment:
-    """One loaded, verified, tested version, ready to answer."""
+    """One loaded, verified, tested version, ready to answer.
+
+    Parameters
+    ----------
+    lane
+        Where dear models of this process predict, one call at a time.
+    is_dear
+        Whether even one row takes so long that it is predicted in the lane, where the caller may have to wait. Others
+        answer at once, in any thread.
+    is_joined
+        Whether requests that wait together are predicted together: where that was measured to pay.
+    """
 
     model: str
     version: str
@@ -26,6 +43,9 @@ class Deployment:
     reader: ColumnReader
     label_rules: LabelRules
     loaded_at: datetime
+    lane: Lane
+    is_dear: bool
+    is_joined: bool
     is_degraded: bool = False
 
     @property
@@ -38,13 +58,45 @@ class Deployment:
         """The classes in the order of the probabilities."""
         return self.artifact.predictor.classes
 
+    def seconds(self, n_rows: int) -> float:
+        """Estimate the processor time of predicting so many rows, from what was measured when the version was made."""
+        cost = self.artifact.cost
+        if cost is None:
+            return UNMEASURED_DEAR_SECONDS if self.is_dear else UNMEASURED_CHEAP_SECONDS * n_rows
+        return cost.seconds(n_rows)
+
     def predict(self, columns: Columns) -> Prediction:
-        """Answer valid columns."""
-        return self.artifact.predictor.predict(columns)
+        """Answer valid columns.
+
+        Raises
+        ------
+        FailedRowsError
+            The model fails on some of these rows.
+        """
+        predictor = self.artifact.predictor
+        n_rows = len(next(iter(columns.values())))
+        if self.is_dear:
+            return self.lane.predict(predictor, columns, n_rows, joins=self.is_joined)
+        try:
+            return predictor.predict(columns)
+        except Exception as error:  # noqa: BLE001 - named by its rows, or raised again
+            blame(error, predictor.predict, columns, n_rows)
 
 
-def deploy(artifact: LoadedArtifact, *, model: str, version: str, move: int, loaded_at: datetime, is_degraded: bool = False) -> Deployment:
+def deploy(
+    artifact: LoadedArtifact,
+    *,
+    model: str,
+    version: str,
+    move: int,
+    loaded_at: datetime,
+    lane: Lane,
+    max_letters: int = MAX_LETTERS,
+    is_degraded: bool = False,
+) -> Deployment:
     """Let a verified artifact reproduce its golden rows, and make it a deployment.
+
+    Where no cost was measured, a plain pipeline is taken for dear and a compiled model for cheap.
 
     Raises
     ------
@@ -56,15 +108,19 @@ def deploy(artifact: LoadedArtifact, *, model: str, version: str, move: int, loa
     pin_to_one_thread(artifact)
     artifact.self_test()
     spec = parse_spec(artifact.spec_text)
+    cost, is_plain = artifact.cost, artifact.compiled is None
     return Deployment(
         model=model,
         version=version,
         move=move,
         artifact=artifact,
         spec=spec,
-        reader=ColumnReader(artifact.schema),
+        reader=ColumnReader(artifact.schema, max_letters),
         label_rules=rules_of(artifact, spec),
         loaded_at=loaded_at,
+        lane=lane,
+        is_dear=is_plain if cost is None else cost.is_dear,
+        is_joined=is_plain if cost is None else cost.is_shared_with_gain,
         is_degraded=is_degraded,
     )
 

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from service.batching import Lane
 from service.deployment import Deployment, deploy
 from service.errors import ModelNotReadyError, UnknownModelError
 from service.metrics import DeploymentFacts, ServiceMetrics
 from service.notes import ChampionNote, read_notes, write_note
+from service.row_fields import MAX_LETTERS
 from service.versions import VersionBook, VersionFacts, facts_of
 from training.artifact import REFERENCE, SPEC, LoadedArtifact, load_cached, load_verified
 from training.errors import ArtifactError, DatabaseUnavailableError, EvergreenError, RegistryError
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 RETRY_SECONDS = 30.0
+QUICK_SECONDS = 0.003
+FEWEST_BYTES_A_ROW = 100
 
 
 class Deployments:
@@ -42,6 +46,10 @@ class Deployments:
         The models to serve; None for all that have a champion.
     clock
         Gives machine time.
+    lane
+        Where dear models predict, one call at a time: one a process.
+    max_letters
+        The longest text value of a row.
     """
 
     def __init__(
@@ -53,7 +61,11 @@ class Deployments:
         metrics: ServiceMetrics,
         clock: Callable[[], datetime],
         only: tuple[str, ...] | None = None,
+        lane: Lane | None = None,
+        max_letters: int = MAX_LETTERS,
     ) -> None:
+        self._max_letters = max_letters
+        self.lane = lane or Lane()
         self._registry = registry
         self._home = home
         self._key = signing_key
@@ -90,9 +102,23 @@ class Deployments:
             raise ModelNotReadyError("the service has not looked for models yet")
         raise UnknownModelError(f"there is no model {model!r} here")
 
+    def is_quick(self, model: str | None, n_bytes: int) -> bool:
+        """Whether a model (None: any of them) answers a body of this size so soon that it holds up nobody.
+
+        A pipeline that is not compiled may do anything, also wait, so it never is.
+        """
+        deployments = self.all() if model is None else [self._current[model]] if model in self._current else []
+        n_rows = 1 + n_bytes // FEWEST_BYTES_A_ROW
+        return all(it.artifact.compiled is not None and not it.is_dear and it.seconds(n_rows) <= QUICK_SECONDS for it in deployments)
+
     def all(self) -> list[Deployment]:
         """List the deployments by model name."""
         return [self._current[name] for name in sorted(self._current)]
+
+    def only_one(self) -> str | None:
+        """Give the name of the model when there is but one, ready or not."""
+        names = {*self._current, *self._reasons}
+        return names.pop() if len(names) == 1 else None
 
     def why_not_ready(self) -> str | None:
         """Say why the service may not take traffic yet; None when every expected model answers."""
@@ -214,7 +240,16 @@ class Deployments:
         logger.info("%s answers now, before it %s (%.3f s)", alias.version, was, seconds, extra={"model": alias.model})
 
     def _tested(self, model: str, version: str, move: int, artifact: LoadedArtifact, *, is_degraded: bool = False) -> Deployment:
-        deployment = deploy(artifact, model=model, version=version, move=move, loaded_at=self._clock(), is_degraded=is_degraded)
+        deployment = deploy(
+            artifact,
+            model=model,
+            version=version,
+            move=move,
+            loaded_at=self._clock(),
+            lane=self.lane,
+            max_letters=self._max_letters,
+            is_degraded=is_degraded,
+        )
         bound = deployment.spec.watching.clock_bound
         self.book.put(model, version, facts_of(artifact.manifest, artifact.reference, bound))
         return deployment

@@ -1,4 +1,8 @@
-"""The way from the spool to the prediction log: in the background, exactly once, whatever the database does meanwhile."""
+"""The way from the spool to the prediction log: exactly once, whatever the database does meanwhile.
+
+Under gunicorn a process of its own drains (`service.worker`), so that it takes no time from the request path; elsewhere a
+thread does.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.counting import count_rows
 from service.failpoints import Failpoint, never
 from service.log_writing import DrainedBatch, Offset
+from service.memory import give_back
 from service.metrics import ServiceMetrics
 from service.prediction_log import PredictionLog
 from service.records import Record, decode
-from service.rejects import Rejects
-from service.spool import SUFFIX, Frame, Segment, Spool, adopt, read_frames, sweep
+from service.spool import (
+    FULL_MARK,
+    SUFFIX,
+    Frame,
+    Segment,
+    adopt,
+    folder_bytes,
+    is_removed,
+    open_segment,
+    read_frames,
+    sweep,
+)
 from service.versions import VersionBook
-from training.clock import to_us
 from training.errors import DatabaseUnavailableError, EvergreenError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +57,7 @@ class DrainPolicy:
 
 
 class Drain:
-    """Moves records of this worker's spool, and of dead workers' files, into the prediction log.
+    """Moves records out of the spool files of a folder, whoever writes or wrote them, into the prediction log.
 
     Parameters
     ----------
@@ -52,39 +66,34 @@ class Drain:
 
     Notes
     -----
-    `run_once` does all the work and is what tests call; `start` calls it from a thread, after the fork.
+    `run_once` does all the work and is what tests call; `start` calls it from a thread. The offset of a file moves in the
+    transaction that stores its records, so two drains over one folder waste time but double nothing.
     """
 
     def __init__(
         self,
         *,
-        spool: Spool,
         folder: Path,
         log: PredictionLog,
         book: VersionBook,
-        rejects: Rejects,
         metrics: ServiceMetrics,
         clock: Callable[[], datetime],
         policy: DrainPolicy | None = None,
         failpoint: Failpoint = never,
     ) -> None:
-        self._spool = spool
         self._folder = folder
         self._log = log
         self._book = book
-        self._rejects = rejects
         self._metrics = metrics
         self._clock = clock
         self._policy = policy or DrainPolicy()
         self._failpoint = failpoint
+        self._segments: dict[str, Segment] = {}
         self._offsets: dict[str, Offset] = {}
-        self._adopted: list[Segment] = []
         self._damaged: set[str] = set()
         self._housekeeping_due = 0.0
-        self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self.is_log_full = False
 
     # ---- the thread --------------------------------------------------------------------------------------------
 
@@ -93,35 +102,27 @@ class Drain:
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Say that there is something to drain."""
-        self._work.set()
-
     def stop(self, *, within_seconds: float) -> bool:
-        """Stop the thread, take no more records, drain what is left; give whether all of it is in the log.
+        """Stop the thread once every file has been let go of by its writer and is in the log; give whether that is so.
 
-        What is not is left in its file, for the next worker that adopts it.
+        What is not is left in its file, for the next drain.
         """
         deadline = time.monotonic() + within_seconds
         self._stopping.set()
-        self._work.set()
         if self._thread is not None:
             self._thread.join(within_seconds)
-        self._spool.close()
+        self._housekeeping_due = 0.0
         while time.monotonic() < deadline:
-            try:
-                self._housekeeping_due = 0.0
+            with suppress(DatabaseUnavailableError):
                 self.run_once()
-                return True
-            except DatabaseUnavailableError:
-                time.sleep(0.05)
+                if not self._segments:
+                    return True
+            time.sleep(0.05)
         return False
 
     def _run(self) -> None:
         pause = self._policy.interval_seconds
-        while not self._stopping.is_set():
-            self._work.wait(HOUSEKEEPING_SECONDS)
-            self._work.clear()
+        while not self._stopping.wait(pause):
             try:
                 self.run_once()
                 self._metrics.database_up.set(1)
@@ -129,13 +130,10 @@ class Drain:
             except DatabaseUnavailableError as error:
                 self._note_outage(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                self._work.set()
             except Exception:
                 logger.exception("the drain failed and will try again")
                 self._offsets.clear()
                 pause = LONGEST_PAUSE_SECONDS
-                self._work.set()
-            self._stopping.wait(pause)
 
     def _note_outage(self, error: DatabaseUnavailableError, pause: float) -> None:
         self._metrics.database_up.set(0)
@@ -155,51 +153,45 @@ class Drain:
         """
         is_due = time.monotonic() >= self._housekeeping_due
         if is_due:
-            self._adopt()
+            sweep(self._folder, self._clock().timestamp())
+        self._look()
         committed = 0
-        finished = {segment.spool for segment in self._spool.full_segments()}
-        for segment in self._spool.segments():
-            committed += self._drain(segment, is_finished=segment.spool in finished)
-            if segment.spool in finished:
+        for segment in list(self._segments.values()):
+            is_finished = adopt(segment)
+            if is_removed(segment):
+                self._let_go(segment)
+                continue
+            committed += self._drain(segment, is_finished=is_finished)
+            if is_finished:
                 self._remove(segment)
-                self._spool.forget(segment)
-        for segment in list(self._adopted):
-            committed += self._drain(segment, is_finished=True)
-            self._remove(segment)
-            self._adopted.remove(segment)
-            segment.close()
-        self._flush_rejects()
+                self._let_go(segment)
         if is_due:
             self._measure()
             self._housekeeping_due = time.monotonic() + HOUSEKEEPING_SECONDS
         return committed
 
-    def undrained(self) -> dict[str, int]:
-        """Give where each spool file of the home ends now; see `has_drained`."""
-        return {path.stem: path.stat().st_size for path in self._folder.glob(f"*{SUFFIX}") if path.exists()}
-
-    def has_drained(self, ends: dict[str, int]) -> bool:
-        """Whether the log has all that `undrained` saw."""
-        return all(self._is_past(spool, end) for spool, end in ends.items())
-
-    def _is_past(self, spool: str, end: int) -> bool:
-        offset = self._log.offset(spool)
-        return offset.closed or offset.offset >= end
-
-    def _adopt(self) -> None:
-        sweep(self._folder, self._clock().timestamp())
-        own = {segment.spool for segment in [*self._spool.segments(), *self._adopted]}
+    def _look(self) -> None:
+        """Open the files that are new."""
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            segment = None if path.stem in own else adopt(path)
-            if segment is not None:
-                logger.info("adopted the spool file %s of a worker that is gone", segment.spool)
-                self._adopted.append(segment)
+            if path.stem not in self._segments:
+                segment = open_segment(path)
+                if segment is not None:
+                    self._segments[segment.spool] = segment
+
+    def _let_go(self, segment: Segment) -> None:
+        self._segments.pop(segment.spool, None)
+        self._offsets.pop(segment.spool, None)
+        segment.close()
 
     def _drain(self, segment: Segment, *, is_finished: bool) -> int:
         records = 0
         limit = BATCH_BYTES
-        while (offset := self._offset(segment)).offset < segment.end or (is_finished and offset.offset and not offset.closed):
-            frames = list(read_frames(segment, offset.offset, limit=limit))
+        while True:
+            offset = self._offset(segment)
+            frames = read_frames(segment, offset.offset, limit=limit)
+            must_close = is_finished and offset.offset > 0 and not offset.closed
+            if not frames and not must_close:
+                return records
             try:
                 records += self._commit(segment, offset, frames, is_finished=is_finished)
             except DatabaseUnavailableError:
@@ -211,7 +203,6 @@ class Drain:
                     self._set_aside(segment, frames[0], error)
                     self._commit(segment, offset, [Frame(None, frames[0].end)], is_finished=False)
                 limit = 1  # frame by frame, until the one that cannot be stored is found
-        return records
 
     def _commit(self, segment: Segment, offset: Offset, frames: Sequence[Frame], *, is_finished: bool) -> int:
         end = frames[-1].end if frames else offset.offset
@@ -238,6 +229,7 @@ class Drain:
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._failpoint("drain.commit.after")
         self._offsets[segment.spool] = Offset(end, offset.records + len(frames), batch.closed)
+        segment.end = max(segment.end, end)
         self._metrics.log_records.labels("committed").inc(len(records))
         return len(records)
 
@@ -269,25 +261,14 @@ class Drain:
             else:
                 os.unlink(segment.path)
         self._failpoint("spool.truncate.after")
-        self._offsets.pop(segment.spool, None)
-
-    def _flush_rejects(self) -> None:
-        taken = self._rejects.take()
-        for model, counts in taken.items():
-            try:
-                self._log.add_rejects(model, self._bucket_of_now(model), counts)
-            except DatabaseUnavailableError:
-                self._rejects.add(model, counts)
-                raise
-
-    def _bucket_of_now(self, model: str) -> int:
-        watermark = self._log.watermark(model)
-        now_us = to_us(self._clock()) if watermark is None else watermark
-        width = self._book.bucket_us(model)
-        return now_us // width * width
 
     def _measure(self) -> None:
-        self._metrics.spool_bytes.set(self._spool.measure())
+        give_back()
+        self._metrics.spool_bytes.set(folder_bytes(self._folder))
         rows = self._log.total_rows()
         self._metrics.log_rows.set(rows)
-        self.is_log_full = rows >= self._policy.log_max_rows
+        mark = self._folder / FULL_MARK
+        if rows >= self._policy.log_max_rows:
+            mark.touch(mode=0o600)
+        else:
+            mark.unlink(missing_ok=True)

@@ -7,14 +7,17 @@
     ├── RequestError                the caller's mistake (4xx)
     │   ├── UnreadableBodyError     not JSON, or not the JSON we read
     │   ├── InvalidRowsError        rows or labels that break the schema, each named
+    │   ├── FailedRowsError         rows that fit the schema, and the model fails on them
     │   ├── BodyTooLargeError, TooManyRowsError
     │   ├── UnauthenticatedError, ForbiddenError
+    │   ├── RateLimitedError        the key has asked too often (429)
     │   └── UnknownModelError
     ├── UnsupportedError            the protocol has it, this service has not (501)
     └── UnavailableError            ours, and worth a retry (503)
         ├── ModelNotReadyError      no verified champion
         ├── SpoolError              the answer could not be recorded, so it is not given
         │   └── SpoolFullError
+        ├── OverloadedError         too many requests are in flight
         ├── LogFullError            the prediction log has reached its bound
     └── LogUnavailableError     the prediction log cannot be reached
 
@@ -23,6 +26,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +82,32 @@ class InvalidRowsError(RequestError):
         super().__init__(_sentence(self.problems, total))
 
 
+class FailedRowsError(RequestError):
+    """The rows fit the schema, but the model raises on some of them, or what it says is no number.
+
+    It is the request's error and not the service's: a model answers what it can, sent again the same rows fail again, and
+    without them the others are answered.
+
+    Parameters
+    ----------
+    culprits
+        For each row that was found, the name of what the model raised. What it said stays in the log: it may tell of the
+        inside of the service.
+    is_all
+        Whether all of them were looked for.
+
+    Examples
+    --------
+    >>> print(FailedRowsError({2: "ZeroDivisionError"}))
+    row 2: the model fails on it (ZeroDivisionError), though it fits the schema
+    """
+
+    def __init__(self, culprits: Mapping[int, str], *, is_all: bool = True) -> None:
+        self.problems = tuple(Problem(row, "", "failed", got, "a row that the model can answer") for row, got in culprits.items())
+        self.total = len(self.problems)
+        super().__init__(_failure(self.problems, is_all))
+
+
 class BodyTooLargeError(RequestError):
     """The body is larger than the limit."""
 
@@ -92,6 +122,20 @@ class UnauthenticatedError(RequestError):
 
 class ForbiddenError(RequestError):
     """A known key without the scope or the model asked for."""
+
+
+class RateLimitedError(RequestError):
+    """The key has asked more often than it may.
+
+    Parameters
+    ----------
+    wait_seconds
+        When the next request would pass.
+    """
+
+    def __init__(self, message: str, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(f"{message}; try again in {self.retry_after_seconds} s")
 
 
 class UnknownModelError(RequestError):
@@ -112,6 +156,10 @@ class ModelNotReadyError(UnavailableError):
     """The model is known but no verified champion could be loaded; the message says why."""
 
     retry_after_seconds = 2
+
+
+class OverloadedError(UnavailableError):
+    """As many requests are in flight here as may be."""
 
 
 class SpoolError(UnavailableError):
@@ -141,3 +189,12 @@ def _sentence(problems: Sequence[Problem], total: int) -> str:
     where = f"row {first.row}, " if first.row is not None else ""
     more = "" if total == 1 else f" (and {total - 1} more)"
     return f"{where}field {first.field!r}: got {first.got}, want {first.want}{more}"
+
+
+def _failure(problems: Sequence[Problem], is_all: bool) -> str:
+    if not problems:
+        return "the model fails on these rows together, though on none of them alone; they fit the schema"
+    first, others = problems[0], len(problems) - 1
+    more = "" if is_all else " at least" if others else "; there may be others"
+    also = f" (and on {others} more{more})" if others else more
+    return f"row {first.row}: the model fails on it ({first.got}), though it fits the schema{also}"

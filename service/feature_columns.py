@@ -7,22 +7,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.row_fields import EARLIEST_US, LATEST_US, instant_us
+from service.row_fields import EARLIEST_US, LATEST_US, MAX_LETTERS, instant_us
 from training.clock import duration_us, to_us
+from training.rows import Coded
 from training.schema import Feature, TimeColumn
 
-Values = list[Any] | npt.NDArray[Any]
-"""A column as it was sent: a list of JSON values, or an array of truth values or numbers."""
+Values = list[Any] | npt.NDArray[Any] | Coded
+"""A column as it was sent: a list of JSON values, an array of truth values or numbers, or texts told by few values."""
 _NUMBERS = {int, float}
 _TOO_LATE = float(LATEST_US + 1)  # a float cannot hold LATEST_US itself
 _TAKEN = {"numeric": "iuf", "integer": "iuf", "boolean": "b", "categorical": "", "datetime": "iuf"}
 
 
-def sent_column(feature: Feature, values: Values | None, n_rows: int) -> npt.NDArray[Any] | None:
+def sent_column(feature: Feature, values: Values | None, n_rows: int, max_letters: int = MAX_LETTERS) -> npt.NDArray[Any] | None:
     """Make the column of a feature from a list, an array or nothing; None when some value breaks its rules."""
     if values is None:
         return _absent(feature, n_rows)
-    return typed_column(feature, values) if isinstance(values, np.ndarray) else listed_column(feature, values)
+    values = uncoded(values)
+    return typed_column(feature, values) if isinstance(values, np.ndarray) else listed_column(feature, values, max_letters)
+
+
+def uncoded(values: Values) -> list[Any] | npt.NDArray[Any]:
+    """Give texts told by few values as a list; other columns stay what they are.
+
+    Examples
+    --------
+    >>> uncoded(Coded(np.array([0, 0]), ("a",))), uncoded([1])
+    (['a', 'a'], [1])
+    """
+    return values.column().tolist() if isinstance(values, Coded) else values
 
 
 def typed_column(feature: Feature, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
@@ -54,7 +67,7 @@ def typed_column(feature: Feature, values: npt.NDArray[Any]) -> npt.NDArray[Any]
     return feature.clipped(column)
 
 
-def as_truth(values: Values) -> Values:
+def as_truth(values: list[Any] | npt.NDArray[Any]) -> list[Any] | npt.NDArray[Any]:
     """Read numbers as truth values where the form leaves no other way: 0, 1 and NaN (missing); others stay what they are.
 
     Examples
@@ -82,15 +95,25 @@ def _absent(feature: Feature, n_rows: int) -> npt.NDArray[Any] | None:
     return np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object)
 
 
-def listed_column(feature: Feature, values: list[Any]) -> npt.NDArray[Any] | None:
-    """Make the column of a feature from JSON values; None when some value breaks its rules."""
+def listed_column(feature: Feature, values: list[Any], max_letters: int = MAX_LETTERS) -> npt.NDArray[Any] | None:
+    """Make the column of a feature from JSON values; None when some value breaks its rules, or a text is too long."""
     types = set(map(type, values))
     if feature.nullable:
         types.discard(type(None))
     column = _CONVERTERS[feature.kind](values, types)
+    if feature.kind == "categorical" and column is not None and _longest(values) > max_letters:
+        return None
     if column is None or (feature.is_number and bool(np.isinf(column).any())) or feature.violations(column):
         return None
     return feature.clipped(column) if feature.is_number else column
+
+
+def _longest(texts: list[str | None]) -> int:
+    """Give the length of the longest of some texts, None among them or not."""
+    try:
+        return max(map(len, texts))  # type: ignore[arg-type]
+    except TypeError:
+        return max(map(len, filter(None, texts)), default=0)
 
 
 def _numbers(values: list[Any], types: set[type]) -> npt.NDArray[Any] | None:
@@ -129,6 +152,7 @@ _CONVERTERS = {"numeric": _numbers, "integer": _numbers, "boolean": _booleans, "
 
 def event_us_of(time: TimeColumn, values: Values) -> npt.NDArray[np.int64] | None:
     """Read an event time column, in microseconds; None when some value is none."""
+    values = uncoded(values)
     if isinstance(values, np.ndarray):
         return _event_us_of_numbers(time, values) if values.dtype.kind in "iuf" else None
     types = set(map(type, values))
@@ -143,7 +167,7 @@ def event_us_of(time: TimeColumn, values: Values) -> npt.NDArray[np.int64] | Non
     return np.array([known[value] for value in values], dtype=np.int64)
 
 
-def _event_us_of_numbers(time: TimeColumn, values: Values) -> npt.NDArray[np.int64] | None:
+def _event_us_of_numbers(time: TimeColumn, values: list[Any] | npt.NDArray[Any]) -> npt.NDArray[np.int64] | None:
     try:
         numbers = np.array(values, dtype=np.float64)
     except OverflowError:

@@ -3,9 +3,9 @@
 Models, threads and database connections are made in the workers, after the fork; one arithmetic thread each.
 """
 
+import gc
 import os
-import threading
-import time
+import resource
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -20,18 +20,21 @@ _metrics = _settings.home.ensure().metrics / f"service-{_settings.port}"
 _metrics.mkdir(mode=0o700, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 
+from service.folding import forget_worker, start_anew  # noqa: E402 - prometheus_client looks at the variable when imported
+
 wsgi_app = "service.app:from_gunicorn()"
 bind = [_settings.bind]
-workers = _settings.workers
+workers = _settings.workers + 1  # one of them drains the spool of all, see service.worker
 threads = _settings.threads
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 preload_app = False
 control_socket_disable = True
 graceful_timeout = 10
-timeout = 60
+timeout = int(_settings.deadline_seconds) + 5  # for a hang that lets no thread run; the worker sees all others
 keepalive = 75
 max_requests = 0
+worker_connections = max(16, min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100))
 accesslog = None
 errorlog = "-"
 logconfig_dict = configuration(_settings.log_level)
@@ -39,9 +42,22 @@ proc_name = "evergreen-service"
 
 
 def on_starting(server):
-    """Start with no metrics of an earlier run."""
-    for path in _metrics.glob("*.db"):
-        path.unlink(missing_ok=True)
+    """Start with no metrics of an earlier run, and with what all workers need in memory that they share.
+
+    Nothing of it starts a thread or computes: models are made in the workers, after the fork.
+    """
+    from training.borrowed import boosting_walk, expit
+
+    start_anew(_metrics)
+    boosting_walk()
+    expit()
+    gc.collect()
+    gc.freeze()
+
+
+def post_fork(server, worker):
+    """Tell the worker where the lock is that makes one of them the drain."""
+    worker.drain_lock_path = _metrics / "drain.lock"
 
 
 def post_worker_init(worker):
@@ -50,20 +66,10 @@ def post_worker_init(worker):
 
     from service.app import service_of
 
+    if worker.is_drain:
+        return
     threadpool_limits(limits=1)
     service_of(worker.wsgi).start()
-    threading.Thread(target=_leave_with, args=(worker.ppid,), name="parent", daemon=True).start()
-
-
-def _leave_with(parent):
-    """Free the port soon after the master was killed; what was acknowledged is in the spool.
-
-    gunicorn's own way waits for idle keep-alive connections, `graceful_timeout` long, and accepts nothing meanwhile.
-    """
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    time.sleep(1.0)
-    os._exit(0)
 
 
 def worker_exit(server, worker):
@@ -76,7 +82,5 @@ def worker_exit(server, worker):
 
 
 def child_exit(server, worker):
-    """Forget the live gauges of a worker that is gone, however it went."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(worker.pid)
+    """Fold what a worker has counted into one file, now that it is gone, however it went."""
+    forget_worker(worker.pid, _metrics)

@@ -20,6 +20,9 @@ SPOOL_BYTES = 5
 MAX_ROWS_PER_ID = 2**24 - 1
 _TAG_BYTES = 5
 _BODY_BYTES = 18
+_LETTERS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]  # ten bits at once: base64.b32hexencode takes 7 us
+_SHIFTS = range(180, -1, -10)
 _SHAPE = re.compile(r"([0-9a-v]{37})-(0|[1-9][0-9]{0,7})", re.ASCII)
 
 
@@ -61,7 +64,8 @@ class IdMinter:
     def mint(self, time_ms: int, *, spool: str, seq: int, n_rows: int) -> str:
         """Make the prefix shared by all rows of one request."""
         body = time_ms.to_bytes(6, "big") + bytes.fromhex(spool) + seq.to_bytes(4, "big") + n_rows.to_bytes(3, "big")
-        return base64.b32hexencode(body + self._tag(body)).decode("ascii").rstrip("=").lower()
+        number = int.from_bytes(body + self._tag(body), "big") << 6
+        return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])[:PREFIX_LETTERS]
 
     def parse(self, text: str) -> PredictionId | None:
         """Read an id; None when it was not minted under this key or its row does not exist."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import orjson
 
 from service.errors import UnreadableBodyError
-from service.feature_columns import Values, as_truth
+from service.feature_columns import Values, as_truth, uncoded
+from service.nesting import MAX_DEPTH
 from service.payloads import OWN_ID, parse_json, shown
 from service.tables import SentTable, event_column, positional_names, typed_text
 from service.tensors import Tensor, check_shape, from_bytes, from_json, to_bytes
@@ -55,7 +56,7 @@ def tensors_of(schema: Schema, classes: Sequence[str] | None) -> tuple[list[dict
     return inputs, [labels, {"name": PROBABILITY, "datatype": "FP64", "shape": [-1, len(classes)]}]
 
 
-def read_request(body: bytes, header: str | None, schema: Schema, max_rows: int) -> InferRequest:
+def read_request(body: bytes, header: str | None, schema: Schema, max_rows: int, max_depth: int = MAX_DEPTH) -> InferRequest:
     """Read a request.
 
     Parameters
@@ -73,7 +74,7 @@ def read_request(body: bytes, header: str | None, schema: Schema, max_rows: int)
     if header is not None and header.strip() == "0":
         return InferRequest(None, _raw_table(body, schema, max_rows), _defaults(schema, is_binary=True))
     envelope, raw = _split(body, header)
-    content = parse_json(envelope)
+    content = parse_json(envelope, max_depth)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list) or not content["inputs"]:
         raise UnreadableBodyError('the body must be a JSON object with a list "inputs" of at least one tensor')
     sent_id = content.get("id")
@@ -83,22 +84,20 @@ def read_request(body: bytes, header: str | None, schema: Schema, max_rows: int)
     return InferRequest(sent_id, table, _wanted(content, schema))
 
 
-def write_answer(
-    prediction: Prediction, wanted: Mapping[str, bool], head: Mapping[str, Any], ids: Sequence[str]
-) -> tuple[bytes, int | None]:
+def write_answer(prediction: Prediction, wanted: Mapping[str, bool], head: Mapping[str, Any], prefix: str) -> tuple[bytes, int | None]:
     """Write an answer; give its bytes, and how many of them are JSON when raw tensors follow.
 
     Parameters
     ----------
     head
         What stands before the outputs: names, version, id, parameters.
-    ids
-        One prediction id a row.
+    prefix
+        Of the prediction ids: row i has ``<prefix>-<i>``.
     """
     outputs: list[dict[str, Any]] = []
     raws: list[bytes] = []
     for name, is_binary in wanted.items():
-        values = _output(prediction, name, ids)
+        values = _output(prediction, name, prefix)
         output: dict[str, Any] = {"name": name, "datatype": "BYTES" if values.dtype == object else "FP64", "shape": list(values.shape)}
         parameters: dict[str, Any] = {}
         if is_binary:
@@ -186,11 +185,12 @@ def _columns(tensor: Tensor, schema: Schema) -> list[tuple[str, Values]]:
         return [(tensor.name, _truthful(tensor.values, tensor.name, schema))]
     n_rows, width = tensor.shape
     names = positional_names(schema)[:width]
-    if isinstance(tensor.values, list):
+    values = uncoded(tensor.values)
+    if isinstance(values, list):
         is_text = tensor.datatype == "BYTES"
-        parts = [(name, tensor.values[place::width]) for place, name in enumerate(names)]
+        parts = [(name, values[place::width]) for place, name in enumerate(names)]
         return [(name, typed_text(part, name, schema) if is_text else _truthful(part, name, schema)) for name, part in parts]
-    matrix: npt.NDArray[Any] = tensor.values.reshape(n_rows, width)
+    matrix: npt.NDArray[Any] = values.reshape(n_rows, width)
     return [(name, _truthful(matrix[:, place], name, schema)) for place, name in enumerate(names)]
 
 
@@ -200,8 +200,11 @@ def _is_matrix(name: str, shape: Sequence[int], schema: Schema) -> bool:
 
 
 def _truthful(values: Values, name: str, schema: Schema) -> Values:
-    is_boolean = any(feature.name == name and feature.kind == "boolean" for feature in schema.features)
-    return as_truth(values) if is_boolean else values
+    """Read truth values where they are wanted; only categories stay told by few values."""
+    kind = next((feature.kind for feature in schema.features if feature.name == name), None)
+    if kind == "categorical":
+        return values
+    return as_truth(uncoded(values)) if kind == "boolean" else uncoded(values)
 
 
 def _wanted(content: Mapping[str, Any], schema: Schema) -> dict[str, bool]:
@@ -237,7 +240,9 @@ def _flag(parameters: Mapping[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def _output(prediction: Prediction, name: str, ids: Sequence[str]) -> npt.NDArray[Any]:
+def _output(prediction: Prediction, name: str, prefix: str) -> npt.NDArray[Any]:
     if name == PROBABILITY and prediction.probability is not None:
         return prediction.probability
-    return np.array(ids, dtype=object) if name == IDS else prediction.label
+    if name != IDS:
+        return prediction.label
+    return np.array([f"{prefix}-{row}" for row in range(len(prediction))], dtype=object)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from service.deployment import Deployment
-from service.drain import Drain
 from service.ids import IdMinter
 from service.label_log import LabelItem, LabelResult
 from service.metrics import ServiceMetrics
 from service.payloads import LabelPayload
 from service.prediction_log import PredictionLog
+from service.spool import folder_ends
 
 PATIENCE_SECONDS = 1.0
 
@@ -32,14 +33,14 @@ class Labelling:
         *,
         minter: IdMinter,
         log: PredictionLog,
-        drain: Drain,
+        spool_folder: Path,
         metrics: ServiceMetrics,
         clock: Callable[[], datetime],
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._minter = minter
         self._log = log
-        self._drain = drain
+        self._spool_folder = spool_folder
         self._metrics = metrics
         self._clock = clock
         self._patience_seconds = patience_seconds
@@ -54,7 +55,7 @@ class Labelling:
         """
         items = [self._item(payload) for payload in payloads]
         has_own_ids = any(item.own_id is not None for item in items)
-        ends = self._drain.undrained() if has_own_ids else {}
+        ends = folder_ends(self._spool_folder) if has_own_ids else {}
         results = self._store(deployment, items)
         open_places = [place for place, item in enumerate(items) if item.own_id is not None and results[place].status == "unknown"]
         if open_places:
@@ -63,7 +64,7 @@ class Labelling:
             for place, result in zip(open_places, again, strict=True):
                 is_open = result.status == "unknown" and not is_drained
                 results[place] = LabelResult("pending") if is_open else result
-        self._note(deployment.model, results)
+        self._note(deployment.model, items, results)
         return results
 
     def _item(self, payload: LabelPayload) -> LabelItem:
@@ -75,15 +76,22 @@ class Labelling:
 
     def _wait_for(self, ends: dict[str, int]) -> bool:
         deadline = time.monotonic() + self._patience_seconds
-        while not self._drain.has_drained(ends):
+        while not all(self._is_past(spool, end) for spool, end in ends.items()):
             if time.monotonic() >= deadline:
                 return False
-            self._drain.wake()
             time.sleep(0.02)
         return True
 
-    def _note(self, model: str, results: Sequence[LabelResult]) -> None:
-        for result in results:
+    def _is_past(self, spool: str, end: int) -> bool:
+        offset = self._log.offset(spool)
+        return offset.closed or offset.offset >= end
+
+    def _note(self, model: str, items: Sequence[LabelItem], results: Sequence[LabelResult]) -> None:
+        now = self._clock().timestamp()
+        delays = self._metrics.label_delay.labels(model)
+        for item, result in zip(items, results, strict=True):
             self._metrics.labels.labels(model, result.status).inc()
+            if result.status == "matched" and item.id is not None:
+                delays.observe(now - item.id.time_ms / 1000)
         if any(result.status == "matched" for result in results):
-            self._metrics.last_label.labels(model).set(self._clock().timestamp())
+            self._metrics.last_label.labels(model).set(now)

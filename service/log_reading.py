@@ -37,6 +37,50 @@ class LoggedRows:
         return len(self.rows)
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """One row of the log: what was asked and said, when, by which version, and within which request and trace.
+
+    `request_id` and `trace_id` are None in rows from before they were recorded, `label` while there is none.
+    """
+
+    model: str
+    version: str
+    arrived_us: int
+    event_us: int
+    features: dict[str, Any]
+    output: str | float
+    probabilities: dict[str, float] | None
+    label: str | None
+    request_id: str | None
+    trace_id: str | None
+
+
+def read_prediction(connection: sa.Connection, identity: str) -> LoggedPrediction | None:
+    """Read the row of a prediction id, ``<prefix>-<row>``; None when there is none."""
+    prefix, _, row = identity.rpartition("-")
+    if not row.isdecimal() or len(row) > 9:
+        return None
+    table = predictions.c
+    chosen = sa.select(predictions, layouts.c.content).join(layouts, layouts.c.layout == table.layout)
+    found = connection.execute(chosen.where(table.id_prefix == prefix, table.row == int(row))).one_or_none()
+    if found is None:
+        return None
+    layout = orjson.loads(found.content)
+    return LoggedPrediction(
+        model=found.model,
+        version=found.version,
+        arrived_us=found.arrived_us,
+        event_us=found.event_us,
+        features=dict(zip(layout["names"], orjson.loads(found.features), strict=True)),
+        output=found.value if found.label is None else found.label,
+        probabilities=None if found.probabilities is None else dict(zip(layout["classes"], orjson.loads(found.probabilities), strict=True)),
+        label=found.label_true,
+        request_id=found.request_id,
+        trace_id=found.trace_id,
+    )
+
+
 def read_rows(
     connection: sa.Connection,
     model: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from training.database import Database, upsert
 
 COMPONENT = "log"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+REQUEST_ID_LETTERS, TRACE_ID_LETTERS = 64, 32
 
 metadata = sa.MetaData()
 
@@ -35,11 +36,16 @@ predictions = sa.Table(
     sa.Column("label_true", sa.Text),
     sa.Column("labelled_us", sa.BigInteger),
     sa.Column("label_received_us", sa.BigInteger),
+    sa.Column("request_id", sa.String(REQUEST_ID_LETTERS)),
+    sa.Column("trace_id", sa.String(TRACE_ID_LETTERS)),
     sa.Index("predictions_by_event", "model", "event_us"),
     sa.Index("predictions_by_own_id", "model", "own_id"),
     sa.Index("predictions_by_label", "model", "labelled_us"),
 )
-"""One row a predicted row. `features` and `probabilities` are JSON arrays in the order of their `layout`."""
+"""One row a predicted row. `features` and `probabilities` are JSON arrays in the order of their `layout`.
+
+The last two columns came with version 2: rows drained before, or from spool files written before, have none.
+"""
 
 layouts = sa.Table(
     "layouts",
@@ -115,7 +121,14 @@ class Clock(NamedTuple):
 
 def prepare(database: Database) -> None:
     """Make or migrate the tables; cheap when done before."""
-    database.prepare(COMPONENT, metadata, SCHEMA_VERSION)
+    database.prepare(COMPONENT, metadata, SCHEMA_VERSION, {2: _add_request_and_trace})
+
+
+def _add_request_and_trace(connection: sa.Connection) -> None:
+    """Go from version 1 to 2 while others read and write: columns that may be null are added without touching a row."""
+    for column in (predictions.c.request_id, predictions.c.trace_id):
+        kind = column.type.compile(dialect=connection.dialect)
+        connection.execute(sa.text(f"ALTER TABLE {predictions.name} ADD COLUMN {column.name} {kind}"))
 
 
 def lock_clock(connection: sa.Connection, model: str) -> Clock:
@@ -125,12 +138,13 @@ def lock_clock(connection: sa.Connection, model: str) -> Clock:
     return Clock(*connection.execute(statement.with_for_update()).one())
 
 
-def layout_content(names: Sequence[str], classes: Sequence[str] | None) -> tuple[str, str]:
+@lru_cache(maxsize=256)
+def layout_content(names: tuple[str, ...], classes: tuple[str, ...] | None) -> tuple[str, str]:
     """Name a layout by its content.
 
     Examples
     --------
-    >>> layout_content(["x"], None)[1]
+    >>> layout_content(("x",), None)[1]
     '{"names":["x"],"classes":null}'
     """
     content = orjson.dumps({"names": list(names), "classes": None if classes is None else list(classes)})

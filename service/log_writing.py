@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,17 @@ import numpy as np
 import orjson
 import sqlalchemy as sa
 
-from service.log_tables import clocks, layout_content, layouts, lock_clock, predictions, profile_counts, spool_offsets
+from service.log_tables import (
+    REQUEST_ID_LETTERS,
+    TRACE_ID_LETTERS,
+    clocks,
+    layout_content,
+    layouts,
+    lock_clock,
+    predictions,
+    profile_counts,
+    spool_offsets,
+)
 from service.records import Record
 from service.watermark import ClockRule, advance
 from training.clock import duration_us, to_us
@@ -19,6 +29,14 @@ from training.database import upsert
 from training.profile import Profile
 
 _DEFAULT_RULE = ClockRule(bound_us=duration_us(timedelta(days=30)))
+_PART_ROWS = 500  # of a packed record, made Python values of at a time
+
+StoredRow = tuple[Any, ...]
+_COLUMNS = (
+    *("id_prefix", "model", "version", "bins_id", "layout", "arrived_us"),
+    *("row", "event_us", "own_id", "features", "label", "value", "probabilities"),
+    *("request_id", "trace_id"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +74,7 @@ class Offset:
     closed: bool
 
 
-def write_batch(connection: sa.Connection, batch: DrainedBatch, rows: Sequence[dict[str, Any]], machine_now: datetime) -> bool:
+def write_batch(connection: sa.Connection, batch: DrainedBatch, rows: Sequence[StoredRow], machine_now: datetime) -> bool:
     """Write a batch within a transaction; False, with nothing written, when its file is not at `batch.start` any more.
 
     Parameters
@@ -71,7 +89,7 @@ def write_batch(connection: sa.Connection, batch: DrainedBatch, rows: Sequence[d
         return False
     if rows:
         _insert_layouts(connection, batch.records)
-        connection.execute(sa.insert(predictions), rows)
+        connection.exec_driver_sql(_insertion(connection), list(rows))
     for model in models:
         _move_clock(connection, model, batch)
     for counted in batch.counts:
@@ -80,42 +98,64 @@ def write_batch(connection: sa.Connection, batch: DrainedBatch, rows: Sequence[d
     return True
 
 
-def stored_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Spread records into rows of the table `predictions`."""
+def _insertion(connection: sa.Connection) -> str:
+    """Give the statement that takes `stored_rows` as they are: SQLAlchemy's own would arrange the values of each row anew."""
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    return f"INSERT INTO {predictions.name} ({', '.join(_COLUMNS)}) VALUES ({', '.join([mark] * len(_COLUMNS))})"
+
+
+def stored_rows(records: Sequence[Record]) -> list[StoredRow]:
+    """Spread records into rows of the table `predictions`, values in the order of `_COLUMNS`."""
     return [row for record in records for row in _rows_of(record)]
 
 
-def _rows_of(record: Record) -> list[dict[str, Any]]:
+def _rows_of(record: Record) -> Iterator[StoredRow]:
     layout, _ = _layout_of(record)
-    common = {
-        "id_prefix": record.prefix,
-        "model": record.model,
-        "version": record.version,
-        "bins_id": record.bins_id,
-        "layout": layout,
-        "arrived_us": record.arrived_us,
-    }
-    n_rows = len(record)
-    own_ids = record.own_ids or [None] * n_rows
-    features = zip(*record.features.values(), strict=True)
-    probabilities = record.probabilities
-    return [
-        {
-            **common,
-            "row": row,
-            "event_us": event_us,
-            "own_id": own_id,
-            "features": orjson.dumps(values).decode(),
-            "label": None if probabilities is None else output,
-            "value": output if probabilities is None else None,
-            "probabilities": None if probabilities is None else orjson.dumps(probabilities[row]).decode(),
-        }
-        for row, (event_us, own_id, values, output) in enumerate(zip(record.event_us, own_ids, features, record.outputs, strict=True))
-    ]
+    first = (record.prefix, record.model, record.version, record.bins_id, layout, record.arrived_us)
+    last = (
+        record.request_id and record.request_id[:REQUEST_ID_LETTERS],
+        record.trace_id and record.trace_id[:TRACE_ID_LETTERS],
+    )
+    for start, part in _parts(record):
+        numbers = range(start, start + len(part.outputs))
+        own_ids = part.own_ids or [None] * len(numbers)
+        features = zip(*part.features.values(), strict=True)
+        if part.probabilities is None:
+            for row, event_us, own_id, values, output in zip(numbers, part.event_us, own_ids, features, part.outputs, strict=True):
+                yield (*first, row, event_us, own_id, _text(orjson.dumps(values)), None, output, None, *last)
+            continue
+        said = zip(part.outputs, part.probabilities, strict=True)
+        for row, event_us, own_id, values, (output, chances) in zip(numbers, part.event_us, own_ids, features, said, strict=True):
+            text = _text(orjson.dumps(chances))
+            yield (*first, row, event_us, own_id, _text(orjson.dumps(values)), output, None, text, *last)
+
+
+def _parts(record: Record) -> Iterable[tuple[int, Record]]:
+    """Give a record with its values in lists, and at which row it starts: a packed one bit by bit, for the sake of the cache."""
+    return _unpacked_parts(record) if record.is_packed else ((0, record),)
+
+
+def _unpacked_parts(record: Record) -> Iterator[tuple[int, Record]]:
+    for start in range(0, len(record), _PART_ROWS):
+        rows = slice(start, start + _PART_ROWS)
+        part = replace(
+            record,
+            event_us=_listed(record.event_us, rows),
+            own_ids=record.own_ids and record.own_ids[rows],
+            features={name: _listed(values, rows) for name, values in record.features.items()},
+            outputs=[None if output != output else output for output in _listed(record.outputs, rows)],  # NaN is no value
+            probabilities=None if record.probabilities is None else _listed(record.probabilities, rows),
+        )
+        yield start, part
+
+
+def _listed(values: Any, rows: slice) -> list[Any]:
+    found: list[Any] = values[rows].tolist()
+    return found
 
 
 def _layout_of(record: Record) -> tuple[str, str]:
-    return layout_content(tuple(record.features), record.classes)
+    return layout_content(tuple(record.features), None if record.classes is None else tuple(record.classes))
 
 
 def read_offset(connection: sa.Connection, spool: str, *, lock: bool = False) -> Offset:

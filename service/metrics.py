@@ -2,6 +2,10 @@
 
 Only kinds that add up over processes: under gunicorn each worker writes its own file and a scrape merges them. What a
 worker merely knows (which versions it serves) is not kept in files but told at the scrape, see `DeploymentInfo`.
+
+Finding a series by its labels costs more than counting in it, so the two things noted of every request are kept ready:
+`ServiceMetrics.of_route` and `ServiceMetrics.of_model`. The number of series does not depend on what callers send: routes
+are templates, methods and codes are few, models and versions are those that were served.
 """
 
 from __future__ import annotations
@@ -9,15 +13,79 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.folding import WorkerMetrics
+from service.memory import resident_bytes
+from service.tallies import CounterTally, HistogramTally
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+BYTES = (1 << 10, 1 << 13, 1 << 16, 1 << 20, 1 << 23, 1 << 26)
 ROWS = (1, 2, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
+DELAYS = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0)
 OTHER = "other"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+MOST_KEPT_VERSIONS = 64
+
+
+class RouteNotes:
+    """The series of one method, route and code, counted in memory until `flush`."""
+
+    __slots__ = ("_find_size", "_requests", "_seconds", "_size")
+
+    def __init__(self, requests: Counter, seconds: Histogram, size: Callable[[], Histogram]) -> None:
+        self._requests = CounterTally(requests)
+        self._seconds = HistogramTally(seconds)
+        self._find_size = size  # called when there is a body to measure: most routes never have one
+        self._size: HistogramTally | None = None
+
+    def note(self, seconds: float, n_bytes: int = 0) -> None:
+        """Note one answered request, and the size of its body if it had one."""
+        self._requests.inc()
+        self._seconds.observe(seconds)
+        if n_bytes:
+            if self._size is None:
+                self._size = HistogramTally(self._find_size())
+            self._size.observe(n_bytes)
+
+    def flush(self) -> None:
+        """Bring what was noted into the metrics."""
+        self._requests.flush()
+        self._seconds.flush()
+        if self._size is not None:
+            self._size.flush()
+
+
+class ModelNotes:
+    """The series of one version of a model, counted in memory until `flush`."""
+
+    __slots__ = ("_by_outcome", "_outcomes", "_rows", "_seconds")
+
+    def __init__(self, *, seconds: Histogram, rows: Histogram, outcomes: Callable[[str], Counter]) -> None:
+        self._seconds = HistogramTally(seconds)
+        self._rows = HistogramTally(rows)
+        self._outcomes = outcomes
+        self._by_outcome: dict[str, CounterTally] = {}
+
+    def note(self, seconds: float, rows: int, outcomes: Iterable[tuple[str, int]]) -> None:
+        """Note a request that was predicted by itself; `outcomes` are pairs of outcome and rows, few in number."""
+        self._seconds.observe(seconds)
+        self._rows.observe(rows)
+        for outcome, n_rows in outcomes:
+            tally = self._by_outcome.get(outcome)
+            if tally is None:
+                tally = self._by_outcome.setdefault(outcome, CounterTally(self._outcomes(outcome)))
+            tally.inc(n_rows)
+
+    def flush(self) -> None:
+        """Bring what was noted into the metrics."""
+        tallies: list[CounterTally | HistogramTally] = [self._seconds, self._rows, *list(self._by_outcome.values())]
+        for tally in tallies:
+            tally.flush()
 
 
 class ServiceMetrics:
@@ -29,6 +97,7 @@ class ServiceMetrics:
     >>> ServiceMetrics(registry).labels.labels("bikes", "matched").inc(3)
     >>> registry.get_sample_value("evergreen_labels_total", {"model": "bikes", "result": "matched"})
     3.0
+    >>> ServiceMetrics(CollectorRegistry()).of_model("bikes", "v1").note(0.001, 2, [("true", 1), ("false", 1)])
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -38,16 +107,22 @@ class ServiceMetrics:
         def seconds(name: str, meaning: str, *labels: str) -> Histogram:
             return Histogram(f"evergreen_{name}_seconds", meaning, labels, registry=registry, buckets=SECONDS)
 
+        def sizes(name: str, meaning: str, buckets: Iterable[float], *labels: str) -> Histogram:
+            return Histogram(f"evergreen_{name}", meaning, labels, registry=registry, buckets=tuple(buckets))
+
         def gauge(name: str, meaning: str, mode: str, *labels: str) -> Gauge:
             return Gauge(f"evergreen_{name}", meaning, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
 
         self.requests = counter("http_requests_total", "Requests answered.", "method", "route", "code")
         self.request_seconds = seconds("http_request_duration", "Time to answer a request.", "method", "route")
+        self.request_bytes = sizes("http_request_size_bytes", "Size of request bodies.", BYTES, "route")
         self.in_flight = gauge("http_requests_in_flight", "Requests being answered.", "livesum")
         self.refused = counter("rejected_requests_total", "Requests refused, by reason.", "reason")
         self.predictions = counter("predictions_total", "Rows predicted.", "model", "version", "outcome")
         self.predict_seconds = seconds("predict_duration", "Time of the model alone.", "model")
-        self.request_rows = Histogram("evergreen_request_rows", "Rows in a request.", ["model"], registry=registry, buckets=ROWS)
+        self.request_rows = sizes("request_rows", "Rows in a request.", ROWS, "model")
+        self.batch_rows = sizes("batch_rows", "Rows of several requests that were predicted together.", ROWS)
+        self.deadline_exceeded = counter("request_deadline_exceeded_total", "Requests given up at their deadline.", "model")
         self.ignored_values = counter("ignored_values_total", "Values of columns the schema does not know.", "model")
         self.rejected_rows = counter("rejected_values_total", "Values that break the schema.", "model", "code")
         self.swaps = counter("model_swaps_total", "Champions taken into service or refused.", "model", "result")
@@ -60,7 +135,70 @@ class ServiceMetrics:
         self.database_up = gauge("db_up", "Whether the last use of the database by the drain went well.", "livemin")
         self.memory_bytes = gauge("worker_resident_memory_bytes", "Memory of the workers, added up.", "livesum")
         self.labels = counter("labels_total", "Labels received, by what became of them.", "model", "result")
+        self.label_delay = sizes("label_delay_seconds", "Time from a prediction to its label.", DELAYS, "model")
         self.last_label = gauge("labels_last_received_timestamp_seconds", "When a label was last stored.", "max", "model")
+        self._routes: dict[tuple[str, str, int], RouteNotes] = {}
+        self._models: dict[tuple[str, str], ModelNotes] = {}
+        self._lock = Lock()
+        self._running: dict[int, None] = {}
+
+    def of_route(self, method: str, route: str, code: int) -> RouteNotes:
+        """Give the kept series of an answer.
+
+        Parameters
+        ----------
+        method
+            As sent; what is no method of HTTP is counted as ``other``.
+        route
+            The template (``/models/<model>/predict``), never the path that was sent.
+        """
+        kept = self._routes.get((method, route, code))
+        if kept is not None:
+            return kept
+        if method not in METHODS and method != OTHER:
+            return self.of_route(OTHER, route, code)
+        kept = RouteNotes(
+            self.requests.labels(method, route, str(code)),
+            self.request_seconds.labels(method, route),
+            lambda: self.request_bytes.labels(route),
+        )
+        return self._routes.setdefault((method, route, code), kept)
+
+    def of_model(self, model: str, version: str) -> ModelNotes:
+        """Give the kept series of a version that is served; those of the versions used last are kept, however many swaps."""
+        kept = self._models.get((model, version))
+        if kept is None:
+            kept = ModelNotes(
+                seconds=self.predict_seconds.labels(model),
+                rows=self.request_rows.labels(model),
+                outcomes=lambda outcome: self.predictions.labels(model, version, outcome),
+            )
+            with self._lock:
+                while len(self._models) >= MOST_KEPT_VERSIONS:
+                    self._models.pop(next(iter(self._models))).flush()
+                self._models[model, version] = kept
+        return kept
+
+    def note_call(self, n_requests: int, n_rows: int) -> None:
+        """Note one call of a dear model; only one for several requests is counted."""
+        if n_requests > 1:
+            self.batch_rows.observe(n_rows)
+
+    def begin(self, request: object) -> None:
+        """Note that a request is being answered, until `end`."""
+        self._running[id(request)] = None
+
+    def end(self, request: object) -> None:
+        """Note that it is answered."""
+        self._running.pop(id(request), None)
+
+    def flush(self) -> None:
+        """Bring all that was noted in memory into the metrics."""
+        self.in_flight.set(len(self._running))
+        self.memory_bytes.set(resident_bytes())
+        kept: list[RouteNotes | ModelNotes] = [*list(self._routes.values()), *list(self._models.values())]
+        for notes in kept:
+            notes.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +242,5 @@ def scrape(registry: CollectorRegistry, folder: Path | None, extra: Collector) -
     own.register(extra)
     if folder is None:
         return generate_latest(registry) + generate_latest(own)
-    MultiProcessCollector(own, path=str(folder))  # type: ignore[no-untyped-call]
+    own.register(WorkerMetrics(folder))
     return generate_latest(own)

@@ -94,6 +94,7 @@ def _model_paths(deployment: Deployment) -> Document:
         "The truth, when it arrives.",
         {"$ref": "#/components/schemas/Labels"},
         {"$ref": "#/components/schemas/LabelsAnswer"},
+        {"labels": [{"own_id": "17", "label": deployment.classes[-1] if deployment.classes else 1.0}]},
     )
     return {
         f"/models/{name}/predict": {"post": _post(f"predict_{name}", _TABLES, _wrapped("rows", rows), predictions, {"rows": golden})},

@@ -16,13 +16,14 @@ import orjson
 from marshmallow import fields
 
 from service.errors import Problem, TooManyRowsError, UnreadableBodyError
+from service.nesting import MAX_DEPTH, refuse_nesting
 
 OWN_ID_LETTERS = 128
 OWN_ID = "_id"
 _SHOWN = 60
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Read JSON of a predict request: UTF-8, ``NaN`` and ``Infinity`` allowed as clients send them.
 
     Raises
@@ -37,6 +38,7 @@ def parse_json(body: bytes) -> Any:
     >>> parse_json(b'{"a": NaN}')
     {'a': nan}
     """
+    refuse_nesting(body, max_depth)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -47,7 +49,7 @@ def parse_json(body: bytes) -> Any:
     return content
 
 
-def parse_strict(body: bytes) -> Any:
+def parse_strict(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Read JSON with nothing ambiguous in it: no duplicate names, no NaN, no lone surrogates.
 
     Raises
@@ -55,6 +57,7 @@ def parse_strict(body: bytes) -> Any:
     UnreadableBodyError
         As for `parse_json`, or one of these.
     """
+    refuse_nesting(body, max_depth)
     content = _parse_slowly(body, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     _refuse_surrogates(content)
     return content
@@ -109,7 +112,9 @@ def rows_in(content: Any, max_rows: int) -> list[Any]:
     TooManyRowsError
         More rows than `max_rows`.
     """
-    return _list_of(_load(_PredictEnvelope(), content), "rows", max_rows)
+    if not (type(content) is dict and len(content) == 1 and "rows" in content):  # the schema costs more than a row
+        content = _load(_PredictEnvelope(), content)
+    return _list_of(content, "rows", max_rows)
 
 
 def columns_in(content: Any) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def columns_in(content: Any) -> dict[str, Any]:
     return columns
 
 
-def label_payloads(body: bytes, max_rows: int) -> tuple[list[LabelPayload], list[Problem]]:
+def label_payloads(body: bytes, max_rows: int, max_depth: int = MAX_DEPTH) -> tuple[list[LabelPayload], list[Problem]]:
     """Take the labels out of ``{"labels": [{"id" | "own_id", "label"}]}``.
 
     Returns
@@ -126,7 +131,7 @@ def label_payloads(body: bytes, max_rows: int) -> tuple[list[LabelPayload], list
     tuple
         The labels, and what is wrong with entries of another shape (then nothing may be stored).
     """
-    entries = _list_of(_load(_LabelsEnvelope(), parse_strict(body)), "labels", max_rows)
+    entries = _list_of(_load(_LabelsEnvelope(), parse_strict(body, max_depth)), "labels", max_rows)
     payloads: list[LabelPayload] = []
     problems: list[Problem] = []
     for row, entry in enumerate(entries):
@@ -154,7 +159,7 @@ def own_id(value: object) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer() and -(2**63) < value < 2**64:
         return str(int(value))
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64:
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= OWN_ID_LETTERS and value.isprintable():
         return value

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from service import label_log, log_reading
 from service.label_log import OFFSETS_KEPT_US, LabelItem, LabelResult, LabelRules
-from service.log_reading import LoggedRows
+from service.log_reading import LoggedPrediction, LoggedRows
 from service.log_tables import clocks, label_conflicts, lock_clock, predictions, prepare, profile_counts, rejects, spool_offsets
 from service.log_writing import DrainedBatch, Offset, read_offset, stored_rows, write_batch
 from training.bins import Bins
@@ -110,6 +110,12 @@ class PredictionLog:
             return log_reading.read_rows(
                 connection, model, start_us, end_us, schema, labelled_only=labelled_only, labels_known_by=labels_known_by
             )
+
+    def prediction(self, identity: str) -> LoggedPrediction | None:
+        """Read the row of a prediction id: what was asked and said, within which request and trace; None without one."""
+        self.prepare()
+        with self._database.read() as connection:
+            return log_reading.read_prediction(connection, identity)
 
     def watermark(self, model: str) -> int | None:
         """Give the model time, microseconds since 1970; None before the first row."""

@@ -16,6 +16,7 @@ from training.schema import Feature, Schema, TimeColumn
 
 EARLIEST_US = to_us(datetime(1, 1, 1, tzinfo=UTC))
 LATEST_US = to_us(datetime.max.replace(tzinfo=UTC))
+MAX_LETTERS = 10_000
 TIME_WANTED = {"timestamp": "a time (ISO 8601, or seconds since 1970)", "ordinal": "a finite number"}
 
 
@@ -47,14 +48,18 @@ def instant_us(value: object) -> int:
 
 def ordinal_us(value: object, time: TimeColumn) -> int:
     """Read an ordinal time; ValueError as for `instant_us`."""
-    return _in_range(to_us(time.origin) + round(_finite(value) * duration_us(time.step)))
+    moved = _finite(value) * duration_us(time.step)
+    if math.isinf(moved):
+        raise ValueError("out of range")
+    return _in_range(to_us(time.origin) + round(moved))
 
 
 class FeatureField(fields.Field):
     """One feature, strict: no text for numbers, no numbers for text, no truth values for either."""
 
-    def __init__(self, feature: Feature) -> None:
+    def __init__(self, feature: Feature, max_letters: int = MAX_LETTERS) -> None:
         self.feature = feature
+        self.max_letters = max_letters
         missing = {"code": "missing_field", "got": "nothing", "want": feature.wanted}
         null = {"code": "missing", "got": "null", "want": feature.wanted}
         super().__init__(
@@ -80,6 +85,8 @@ class FeatureField(fields.Field):
 
     def _category(self, value: Any) -> str:
         text: str = self._typed(value, str)
+        if len(text) > self.max_letters:
+            raise refusal("too_long", value, f"a string of at most {self.max_letters} letters, not {len(text)}")
         known = self.feature.categories
         if self.feature.unknown == "error" and known is not None and text not in known:
             raise self._refusal("unknown_category", value)
@@ -166,16 +173,16 @@ class OwnIdField(fields.Field):
             raise refusal("type", value, str(error)) from None
 
 
-def row_fields(schema: Schema, own_id_name: str) -> dict[str, FeatureField | TimeField | OwnIdField]:
+def row_fields(schema: Schema, own_id_name: str, max_letters: int = MAX_LETTERS) -> dict[str, FeatureField | TimeField | OwnIdField]:
     """Give the fields of a row by the name they carry in JSON: features, event time, own id."""
     found: dict[str, FeatureField | TimeField | OwnIdField] = {own_id_name: OwnIdField(own_id_name)}
-    found |= {feature.name: FeatureField(feature) for feature in schema.features}
+    found |= {feature.name: FeatureField(feature, max_letters) for feature in schema.features}
     if schema.time is not None and schema.time.clock == "event" and schema.time.column not in found:
         found[schema.time.column] = TimeField(schema.time)
     return found
 
 
-def row_schema(schema: Schema, own_id_name: str) -> type[ma.Schema]:
+def row_schema(schema: Schema, own_id_name: str, max_letters: int = MAX_LETTERS) -> type[ma.Schema]:
     """Generate the marshmallow schema of a row.
 
     Examples
@@ -184,7 +191,8 @@ def row_schema(schema: Schema, own_id_name: str) -> type[ma.Schema]:
     >>> Row().validate({"x": "1_000"})
     {'x': {'code': 'type', 'got': "'1_000'", 'want': 'a number'}}
     """
-    generated = ma.Schema.from_dict({f"f{n}": field for n, field in enumerate(row_fields(schema, own_id_name).values())}, name="Row")
+    known = row_fields(schema, own_id_name, max_letters).values()
+    generated = ma.Schema.from_dict({f"f{n}": field for n, field in enumerate(known)}, name="Row")
 
     class Row(generated):  # type: ignore[valid-type, misc]
         class Meta:

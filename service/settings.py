@@ -22,12 +22,18 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 2
-    threads: int = 4
+    threads: int = 32
+    max_in_flight: int = 256
+    max_held_bytes: int = 256 << 20
+    deadline_seconds: float = 30.0
     models: tuple[str, ...] | None = None
     default_model: str | None = None
     keys_file: Path | None = None
     max_body_bytes: int = 64 << 20
+    max_decompressed_bytes: int = 64 << 20
     max_rows: int = 100_000
+    max_json_depth: int = 64
+    max_string_letters: int = 10_000
     spool_max_bytes: int = 1 << 30
     spool_segment_bytes: int = 16 << 20
     log_max_rows: int = 50_000_000
@@ -68,12 +74,18 @@ VARIABLES = (
     Variable("DATABASE_URL", "sqlite:///<home>/evergreen.db", "where registry and prediction log live"),
     Variable("BIND", "127.0.0.1:8000", "address and port; other than loopback only with a key file"),
     Variable("WORKERS", "2", "processes that answer"),
-    Variable("THREADS", "4", "threads in each of them"),
+    Variable("THREADS", "32", "most threads in each of them, for requests that take long"),
+    Variable("MAX_IN_FLIGHT", "256", "most such requests in progress or waiting in each of them; 503 beyond"),
+    Variable("MAX_HELD_BYTES", "268435456", "what requests that are not whole yet may hold in memory in each of them; 503 beyond"),
+    Variable("DEADLINE_SECONDS", "30", "a request that takes longer is answered with 504, and its worker replaced"),
     Variable("MODELS", "(all)", "comma-separated names of the models to serve"),
     Variable("DEFAULT_MODEL", "(the only one)", "the model that answers `/invocations`, which names none"),
     Variable("KEYS_FILE", "<home>/keys/api_keys.json", "hashes of the API keys; without it there are no keys"),
     Variable("MAX_BODY_BYTES", "67108864", "largest request body"),
+    Variable("MAX_DECOMPRESSED_BYTES", "67108864", "largest request body when decompressed"),
     Variable("MAX_ROWS", "100000", "most rows or labels in one request"),
+    Variable("MAX_JSON_DEPTH", "64", "most lists and objects within each other in a request body"),
+    Variable("MAX_STRING_LETTERS", "10000", "longest text value of a feature"),
     Variable("SPOOL_MAX_BYTES", "1073741824", "bound on all spool files; predictions are refused beyond"),
     Variable("SPOOL_SEGMENT_BYTES", "16777216", "size at which a new spool file is started"),
     Variable("LOG_MAX_ROWS", "50000000", "bound on the rows in the prediction log; predictions are refused beyond"),
@@ -113,12 +125,18 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
         host=host,
         port=port,
         workers=read.whole("WORKERS", 2, 1, 256),
-        threads=read.whole("THREADS", 4, 1, 256),
+        threads=read.whole("THREADS", 32, 1, 256),
+        max_in_flight=read.whole("MAX_IN_FLIGHT", 256, 1, 1 << 20),
+        max_held_bytes=read.whole("MAX_HELD_BYTES", 256 << 20, 1 << 16, 1 << 40),
+        deadline_seconds=read.seconds("DEADLINE_SECONDS", 30),
         models=_names(read.text("MODELS", "")),
         default_model=read.text("DEFAULT_MODEL", "") or None,
         keys_file=_keys_file(read.text("KEYS_FILE", ""), home),
         max_body_bytes=read.whole("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 32),
+        max_decompressed_bytes=read.whole("MAX_DECOMPRESSED_BYTES", 64 << 20, 1024, 1 << 32),
         max_rows=read.whole("MAX_ROWS", 100_000, 1, MAX_ROWS_PER_ID),
+        max_json_depth=read.whole("MAX_JSON_DEPTH", 64, 4, 512),
+        max_string_letters=read.whole("MAX_STRING_LETTERS", 10_000, 1, 1 << 30),
         spool_max_bytes=read.whole("SPOOL_MAX_BYTES", 1 << 30, 1 << 16, 1 << 50),
         spool_segment_bytes=read.whole("SPOOL_SEGMENT_BYTES", 16 << 20, 4096, 1 << 40),
         log_max_rows=read.whole("LOG_MAX_ROWS", 50_000_000, 1, 1 << 60),

@@ -1,7 +1,7 @@
 """The promise that no acknowledged prediction is lost: a local append-only file per worker.
 
 A file is ``<spool>.spool``: frames of ``<u32 length><u32 crc32><payload>``, written by the process that holds its
-lock, each with one checked ``write()``. A frame that did not go in whole is cut off again and its request refused.
+lock, each with one checked ``writev()``. A frame that did not go in whole is cut off again and its request refused.
 The promise holds against the death of any process, not against a power cut (nothing is synced to the disk here).
 """
 
@@ -12,26 +12,28 @@ import os
 import secrets
 import struct
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.errors import SpoolError, SpoolFullError
+from service.errors import LogFullError, SpoolError, SpoolFullError
 from service.failpoints import Failpoint, never
 from service.ids import SPOOL_BYTES, IdMinter
 from service.records import with_prefix
 
 HEADER = struct.Struct("<II")
 SUFFIX = ".spool"
+FULL_MARK = "log-is-full"
+MEASURE_SECONDS = 1.0
 STALE_SECONDS = 600.0
 MAX_SEQ = 2**32 - 1
 
 
 @dataclass(slots=True)
 class Segment:
-    """One spool file held open under its lock; `end` is where its last whole frame ends."""
+    """One spool file held open; `end` is where its last whole frame ends, as far as that is known."""
 
     spool: str
     path: Path
@@ -49,6 +51,8 @@ class Segment:
 class Spool:
     """Appends records to this worker's own file, starting a new one when it is full.
 
+    A full file is let go of at once: whoever drains takes it over, as it does the file of a dead worker.
+
     Parameters
     ----------
     folder
@@ -57,8 +61,6 @@ class Spool:
         Makes the id of a record under the lock, so ids count records in file order.
     segment_bytes, max_bytes
         When to start a new file; the bound on the sum of all files in `folder`.
-    wake
-        Called after each append, so that the drain starts at once.
     """
 
     def __init__(
@@ -69,19 +71,23 @@ class Spool:
         segment_bytes: int = 16 << 20,
         max_bytes: int = 1 << 30,
         failpoint: Failpoint = never,
-        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._minter = minter
         self._segment_bytes = max(4096, min(segment_bytes, max_bytes // 8))
         self._max_bytes = max_bytes
         self._failpoint = failpoint
-        self._wake = wake
         self._lock = threading.Lock()
-        self._full: list[Segment] = []
-        self._other_bytes = 0
         self._closed = False
         self._active = create_segment(folder)
+        self._other_bytes = 0
+        self._measured = -MEASURE_SECONDS
+        self._log_is_full = False
+
+    @property
+    def path(self) -> Path:
+        """The file that is being written."""
+        return self._active.path
 
     def append(self, body: bytes, *, n_rows: int, time_ms: int) -> str:
         """Record one answered request.
@@ -102,6 +108,8 @@ class Spool:
 
         Raises
         ------
+        LogFullError
+            The drain says that the prediction log has reached its bound.
         SpoolFullError
             All files together would pass the bound.
         SpoolError
@@ -112,49 +120,37 @@ class Spool:
             prefix = self._minter.mint(time_ms, spool=segment.spool, seq=segment.records, n_rows=n_rows)
             payload = with_prefix(prefix, body)
             self._failpoint("spool.append.before")
-            self._write(segment, HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
+            self._write(segment, HEADER.pack(len(payload), zlib.crc32(payload)), payload)
         self._failpoint("spool.append.after")
-        self._wake()
         return prefix
 
-    def segments(self) -> list[Segment]:
-        """List the own files, full ones first; the last one is still being written."""
-        with self._lock:
-            return [*self._full, self._active]
+    def refuse_if_full(self) -> None:
+        """Look, at most once a second, how much lies in the folder and whether the log can take more.
 
-    def full_segments(self) -> list[Segment]:
-        """List the own files that will not grow any more."""
-        with self._lock:
-            return list(self._full) + ([self._active] if self._closed else [])
-
-    def forget(self, segment: Segment) -> None:
-        """Let go of a full file that the drain has finished and removed."""
-        with self._lock:
-            self._full = [kept for kept in self._full if kept is not segment]
-        segment.close()
-
-    def measure(self) -> int:
-        """Add up all files of the folder, in bytes, and remember what is not ours for the bound."""
-        total = folder_bytes(self._folder)
-        with self._lock:
-            self._other_bytes = max(0, total - self._own_bytes())
-        return total
-
-    def rotate(self) -> None:
-        """Start a new file if the present one holds anything."""
-        with self._lock:
-            if self._active.records:
-                self._start_new()
+        Raises
+        ------
+        LogFullError
+            It cannot.
+        """
+        now = time.monotonic()
+        if now - self._measured >= MEASURE_SECONDS:
+            self._measured = now
+            self._other_bytes = max(0, folder_bytes(self._folder) - self._active.end)
+            self._log_is_full = (self._folder / FULL_MARK).exists()
+        if self._log_is_full:
+            raise LogFullError("the prediction log has reached its bound; shorten the retention or raise EVERGREEN_LOG_MAX_ROWS")
 
     def close(self) -> None:
-        """Take no more records; what is in the files stays for the drain or for another worker."""
+        """Take no more records, and let the file go: it is drained by whoever finds it."""
         with self._lock:
             self._closed = True
+            self._active.close()
 
     def _segment_for(self, size: int) -> Segment:
         if self._closed:
             raise SpoolError("this worker is stopping and records nothing more")
-        if self._own_bytes() + self._other_bytes + size > self._max_bytes:
+        self.refuse_if_full()
+        if self._active.end + self._other_bytes + size > self._max_bytes:
             raise SpoolFullError(f"the spool holds {self._max_bytes} bytes that the prediction log has not taken yet")
         if self._active.end >= self._segment_bytes or self._active.records >= MAX_SEQ:
             self._start_new()
@@ -165,18 +161,20 @@ class Spool:
             fresh = create_segment(self._folder)
         except OSError as error:
             raise SpoolError(f"cannot start a spool file: {error.strerror}") from error
-        self._full.append(self._active)
+        self._other_bytes += self._active.end
+        self._active.close()
         self._active = fresh
 
-    def _write(self, segment: Segment, frame: bytes) -> None:
+    def _write(self, segment: Segment, header: bytes, payload: bytes) -> None:
+        size = len(header) + len(payload)
         try:
-            written = os.write(segment.fd, frame)
+            written = os.writev(segment.fd, (header, payload))
         except OSError as error:
             self._cut(segment)
             raise SpoolError(f"cannot write to the spool: {error.strerror}") from error
-        if written != len(frame):
+        if written != size:
             self._cut(segment)
-            raise SpoolError(f"the spool took {written} of {len(frame)} bytes")
+            raise SpoolError(f"the spool took {written} of {size} bytes")
         segment.end += written
         segment.records += 1
 
@@ -185,9 +183,6 @@ class Spool:
             os.ftruncate(segment.fd, segment.end)
         except OSError:  # the torn tail stays behind `end`; never write after it
             self._start_new()
-
-    def _own_bytes(self) -> int:
-        return self._active.end + sum(segment.end for segment in self._full)
 
 
 def create_segment(folder: Path) -> Segment:
@@ -201,35 +196,41 @@ def create_segment(folder: Path) -> Segment:
     return Segment(spool=spool, path=path, fd=fd, end=0)
 
 
-def adopt(path: Path) -> Segment | None:
-    """Take over the file of a dead worker; None while its owner lives or it is gone.
-
-    A torn tail (a frame that its writer never finished, hence never acknowledged) is cut off.
-    """
+def open_segment(path: Path) -> Segment | None:
+    """Open a spool file to read what is in it; None when it is gone."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_APPEND)
     except FileNotFoundError:
         return None
+    return Segment(spool=path.stem, path=path, fd=fd, end=0)
+
+
+def adopt(segment: Segment) -> bool:
+    """Take over a file whose writer has let go of it; False while that one lives.
+
+    A torn tail (a frame that was never finished, hence never acknowledged) is cut off. After that `end` is final.
+    """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink == 0:
-            raise BlockingIOError
+        fcntl.flock(segment.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
-        return None
-    size = os.fstat(fd).st_size
-    segment = Segment(spool=path.stem, path=path, fd=fd, end=size)
-    segment.end = whole_frames_end(segment)
+        return False
+    size = os.fstat(segment.fd).st_size
+    segment.end = whole_frames_end(segment.fd, segment.end, size)
     if segment.end < size:
-        os.ftruncate(fd, segment.end)
-    return segment
+        os.ftruncate(segment.fd, segment.end)
+    return True
 
 
-def whole_frames_end(segment: Segment) -> int:
-    """Find where the last frame ends whose bytes are all there."""
-    position, size = 0, segment.end
+def is_removed(segment: Segment) -> bool:
+    """Whether the file has no name any more: it was drained and deleted by somebody else."""
+    return os.fstat(segment.fd).st_nlink == 0
+
+
+def whole_frames_end(fd: int, start: int, size: int) -> int:
+    """Find where the last frame ends whose bytes are all there, from the end of a whole frame on."""
+    position = start
     while position + HEADER.size <= size:
-        length, _ = HEADER.unpack(os.pread(segment.fd, HEADER.size, position))
+        length, _ = HEADER.unpack(os.pread(fd, HEADER.size, position))
         if position + HEADER.size + length > size:
             break
         position += HEADER.size + length
@@ -244,14 +245,26 @@ class Frame:
     end: int
 
 
-def read_frames(segment: Segment, start: int, *, limit: int = 4 << 20) -> Iterator[Frame]:
-    """Read frames from offset `start`, stopping at the end of the whole ones or after about `limit` bytes."""
-    position = start
-    while position < segment.end and position - start < limit:
-        length, checksum = HEADER.unpack(os.pread(segment.fd, HEADER.size, position))
-        payload = os.pread(segment.fd, length, position + HEADER.size)
-        position += HEADER.size + length
-        yield Frame(payload if zlib.crc32(payload) == checksum else None, position)
+def read_frames(segment: Segment, start: int, *, limit: int = 4 << 20) -> list[Frame]:
+    """Read whole frames from offset `start`, about `limit` bytes of them but at least one if there is any."""
+    data = os.pread(segment.fd, max(limit, HEADER.size), start)
+    if len(data) >= HEADER.size:
+        first = HEADER.size + HEADER.unpack_from(data)[0]
+        if first > len(data):
+            data = os.pread(segment.fd, first, start)
+    frames: list[Frame] = []
+    position = 0
+    while position + HEADER.size <= len(data):
+        length, checksum = HEADER.unpack_from(data, position)
+        end = position + HEADER.size + length
+        if end > len(data):
+            break
+        payload = data[position + HEADER.size : end]
+        frames.append(Frame(payload if zlib.crc32(payload) == checksum else None, start + end))
+        position = end
+        if position >= limit:
+            break
+    return frames
 
 
 def sweep(folder: Path, now_seconds: float) -> None:
@@ -262,9 +275,14 @@ def sweep(folder: Path, now_seconds: float) -> None:
                 path.unlink()
 
 
+def folder_ends(folder: Path) -> dict[str, int]:
+    """Give the size of each spool file in `folder`."""
+    return {path.stem: _size(path) for path in folder.glob(f"*{SUFFIX}")}
+
+
 def folder_bytes(folder: Path) -> int:
     """Add up the sizes of the spool files in `folder`."""
-    return sum(_size(path) for path in folder.glob(f"*{SUFFIX}"))
+    return sum(folder_ends(folder).values())
 
 
 def _size(path: Path) -> int:

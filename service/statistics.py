@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
+
+from service.folding import WorkerMetrics
 
 _ROWS, _CALLS, _SECONDS = (
     "evergreen_predictions_total",
@@ -18,7 +19,7 @@ _ROWS, _CALLS, _SECONDS = (
 
 
 class Statistics:
-    """Reads the service's own metrics, of all workers when they share a folder.
+    """Reads the service's own metrics, of all workers when they share a folder; `flush` first brings in what is in memory.
 
     Examples
     --------
@@ -32,12 +33,14 @@ class Statistics:
     (3, {'count': 1, 'ns': 500000000})
     """
 
-    def __init__(self, registry: CollectorRegistry, folder: Path | None) -> None:
+    def __init__(self, registry: CollectorRegistry, folder: Path | None, flush: Callable[[], None] = lambda: None) -> None:
         self._registry = registry
         self._folder = folder
+        self._flush = flush
 
     def of(self, model: str, version: str) -> dict[str, Any]:
         """Give the statistics of a version; calls and their time are those of the model since the start of the service."""
+        self._flush()
         samples = list(self._samples())
         rows = sum(s.value for s in samples if s.name == _ROWS and (s.labels["model"], s.labels["version"]) == (model, version))
         calls = sum(s.value for s in samples if s.name == _CALLS and s.labels["model"] == model)
@@ -53,9 +56,5 @@ class Statistics:
         }
 
     def _samples(self) -> Iterable[Sample]:
-        registry = self._registry
-        if self._folder is not None:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
-        for metric in registry.collect():
+        for metric in (self._registry if self._folder is None else WorkerMetrics(self._folder)).collect():
             yield from metric.samples

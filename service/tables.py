@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import InvalidRowsError, Problem, TooManyRowsError, UnreadableBodyError
-from service.feature_columns import Values, as_truth
+from service.feature_columns import Values, as_truth, uncoded
 from service.payloads import shown
 from training.schema import Schema
 
@@ -74,7 +74,7 @@ def from_lists(rows: Sequence[Any], names: Sequence[str] | None, schema: Schema,
         raise InvalidRowsError(problems, len(wrong), {("", "type"): len(wrong)})
     columns: dict[str, Values] = {name: list(values) for name, values in zip(wanted, zip(*rows, strict=True), strict=True)}
     if names is None:
-        columns |= {name: as_truth(columns[name]) for name in wanted if _kind(name, schema) == "boolean"}
+        columns |= {name: as_truth(uncoded(columns[name])) for name in wanted if _kind(name, schema) == "boolean"}
     return SentTable(columns, len(rows))
 
 

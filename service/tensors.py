@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.coding import dense_numbers, listed_texts, raw_texts
 from service.errors import InvalidRowsError, Problem, UnreadableBodyError
 from service.feature_columns import Values
 from service.payloads import shown
@@ -28,13 +29,14 @@ DTYPES: dict[str, str] = {
     "BYTES": "O",
 }
 _NULL = type(None)
+_FEW = 32  # elements up to which no short way pays
 _JSON_TYPES: dict[str, set[type]] = {"BOOL": {bool, _NULL}, "BYTES": {str, _NULL}, "FP": {int, float, _NULL}, "INT": {int, _NULL}}
 _WORDS = {"BOOL": "true or false", "BYTES": "a string", "FP": "a number", "INT": "a whole number"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input: its values flat, row-major, as a list (where some are text or null) or an array."""
+    """One input: its values flat, row-major, as a list (where some are text or null) or an array; many texts of one column coded."""
 
     name: str
     datatype: str
@@ -83,12 +85,14 @@ def from_json(name: str, datatype: str, shape: Sequence[int], content: Any, colu
         found = "something else" if values is None else f"{len(values)} elements"
         raise UnreadableBodyError(f"input {name[:100]!r} says shape {list(shape)}, that is {count} elements, but its data has {found}")
     family = datatype.lstrip("U").rstrip("0123456789")
+    if count > _FEW and (plain := _plain(values, datatype, len(columns))) is not None:
+        return Tensor(name, datatype, tuple(shape), plain)
     types = set(map(type, values))
     if not types <= _JSON_TYPES[family]:
         is_wrong = [type(value) not in _JSON_TYPES[family] for value in values]
         raise _misfits(columns or [name], values, is_wrong, f"{_WORDS[family]} ({datatype})")
     if _NULL in types or family == "BYTES":
-        return Tensor(name, datatype, tuple(shape), _rounded(values, datatype) if family == "FP" else values)
+        return Tensor(name, datatype, tuple(shape), _rounded(values, types, datatype) if family == "FP" else values)
     return Tensor(name, datatype, tuple(shape), _array(columns or [name], values, datatype))
 
 
@@ -109,7 +113,8 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview, 
     """
     count = math.prod(shape)
     if datatype == "BYTES":
-        return Tensor(name, datatype, tuple(shape), _texts(name, raw, count, columns or [name]))
+        coded = raw_texts(raw, count) if count > _FEW and len(columns) <= 1 else None
+        return Tensor(name, datatype, tuple(shape), _texts(name, raw, count, columns or [name]) if coded is None else coded)
     dtype = np.dtype(DTYPES[datatype])
     if len(raw) != count * dtype.itemsize:
         wanted = f"{datatype} of shape {list(shape)} has {count * dtype.itemsize}"
@@ -131,8 +136,10 @@ def to_bytes(values: npt.NDArray[Any]) -> bytes:
     """
     if values.dtype != object:
         return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
-    texts = [str(value).encode() for value in values.ravel().tolist()]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    texts = values.ravel().tolist()
+    written = {text: str(text).encode() for text in set(texts)}
+    elements = {text: len(octets).to_bytes(4, "little") + octets for text, octets in written.items()}
+    return b"".join(map(elements.__getitem__, texts))
 
 
 def _flat(content: Any, depth: int) -> list[Any] | None:
@@ -146,18 +153,34 @@ def _flat(content: Any, depth: int) -> list[Any] | None:
     return [value for row in content for value in row]
 
 
+def _plain(values: list[Any], datatype: str, width: int) -> Values | None:
+    """Read many floats without a null, or the texts of one column, the short way; None when they are not that."""
+    if datatype == "BYTES":
+        return listed_texts(values) if width <= 1 else None
+    if not datatype.startswith("FP"):
+        return None
+    try:
+        numbers = dense_numbers(values)
+    except OverflowError:
+        return None
+    with np.errstate(over="ignore"):
+        return None if numbers is None else numbers.astype(DTYPES[datatype], copy=False)
+
+
 def _array(columns: Sequence[str], values: list[Any], datatype: str) -> npt.NDArray[Any]:
     dtype = np.dtype(DTYPES[datatype])
     if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
-        is_wrong = [not bounds.min <= value <= bounds.max for value in values]
-        if any(is_wrong):
+        if values and not bounds.min <= min(values) <= max(values) <= bounds.max:
+            is_wrong = [not bounds.min <= value <= bounds.max for value in values]
             raise _misfits(columns, values, is_wrong, f"a whole number that fits {datatype}")
     with np.errstate(over="ignore"):
         return np.array(values, dtype=dtype)
 
 
-def _rounded(values: list[Any], datatype: str) -> list[Any]:
+def _rounded(values: list[Any], types: set[type], datatype: str) -> list[Any]:
+    if datatype == "FP64" and int not in types:
+        return values
     kind = np.dtype(DTYPES[datatype]).type
     with np.errstate(over="ignore"):
         return [None if value is None else float(kind(value)) for value in values]

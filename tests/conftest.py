@@ -10,8 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from training.database import Database, open_database
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.compiled import CompiledModel
+from training.cost import Cost
 from training.documents import from_text
 from training.draft import CARD, REFERENCE, REPORT, SPEC, Draft, manifest_of, write_durably, write_files
 from training.errors import ArtifactError, GoldenRowsError, IncompatibleArtifactError
@@ -106,6 +107,13 @@ class LoadedArtifact:
         """The report of the training run."""
         found: Mapping[str, Any] = from_text((self.path / REPORT).read_bytes())
         return found
+
+    @cached_property
+    def cost(self) -> Cost | None:
+        """What a call of the predictor costs; None where that was never measured (an older artifact, or other libraries)."""
+        serving = from_text((self.path / REPORT).read_bytes()).get("serving") or {}
+        was_plain = serving.get("engine") == "plain"
+        return Cost.from_dict(serving.get("cost")) if was_plain == (self.compiled is None) else None
 
     def self_test(self) -> None:
         """Answer the golden rows.

@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from training.metrics import class_index, log_losses
 from training.prediction import Prediction
+from training.remapping import remap
 
 MIN_ROWS, MIN_PER_CLASS = 100, 10
-_EDGE = 1e-6
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,15 +51,6 @@ class CalibratedPipeline(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
-
-
-def remap(probability: Floats, slope: float, intercept: float) -> Floats:
-    """Map probabilities, shape (n, k); `intercept` moves the last column of two and is unused otherwise."""
-    logit = slope * np.log(np.clip(probability, _EDGE, 1.0))
-    if probability.shape[1] == 2:
-        logit[:, 1] += intercept
-    exp = np.exp(logit - logit.max(axis=1, keepdims=True))
-    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
 
 
 def learn_map(y: npt.NDArray[Any], prediction: Prediction) -> tuple[tuple[float, float] | None, str]:

@@ -1,36 +1,27 @@
-"""A fitted model as a fast predictor on plain numpy columns, proven equal to scikit-learn before it is used."""
+"""A fitted model as a fast predictor on plain numpy columns: what is stored and served; `training.compiling` makes it.
+
+Neither this module nor what it imports needs scikit-learn, which takes a second and a hundred megabytes to import.
+"""
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
-from training.adversarial import edge_rows
-from training.calibration import CalibratedPipeline, remap
-from training.compiled_linear import LINEAR, ConstantEngine, LinearEngine, compile_constant, compile_linear
-from training.compiled_preparation import Floats, Preparation
-from training.compiled_reading import UnknownStepError, read_preparation
-from training.compiled_trees import BOOSTING, CROSSOVER, FORESTS, TreeEngine, compile_boosting, compile_forest
-from training.model import FittedModel
-from training.parity import ParityReport, prove_parts
+from training.compiled_linear import ConstantEngine, LinearEngine
+from training.compiled_preparation import Floats
+from training.compiled_trees import TreeEngine
+from training.parity import ParityReport
 from training.prediction import Prediction
-from training.rows import Columns, Rows
-from training.schema import normalise_label
+from training.remapping import remap
+from training.rows import Columns
 
-_SIZES = (8, 16, 32, 64, 128, 256, 512)
 _MAP_ABOVE = 1 << 16
-_Edges = tuple[Preparation, dict[int, Floats]]
 
 
 class Engine(Protocol):
@@ -134,121 +125,3 @@ def _unmapped(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: _unmapped(getattr(value, f.name)) for f in fields(value)})
     return value
-
-
-def compile_model(model: FittedModel, rows: Rows | None = None, *, seed: int = 0) -> CompiledModel | NotCompiled:
-    """Compile a fitted model and prove the result on `rows` (the hold-out) and on adversarial ones.
-
-    Parameters
-    ----------
-    rows
-        Rows to prove it on and to time it with; without any, the adversarial ones alone are taken and nothing is timed.
-
-    Returns
-    -------
-    CompiledModel or NotCompiled
-        The latter with the reason, when a step is not known or the answers are not the same.
-
-    Examples
-    --------
-    >>> from sklearn.ensemble import RandomForestRegressor
-    >>> from training.preprocessing import build_pipeline
-    >>> from training.schema import Feature, Schema, frame
-    >>> schema = Schema((Feature("x", "numeric"),), "y", "regression")
-    >>> x = {"x": np.arange(50.0)}
-    >>> pipeline = build_pipeline(schema, RandomForestRegressor(5, random_state=0), scale=False, encode="ordinal")
-    >>> model = FittedModel.of(pipeline.fit(frame(x, schema), x["x"]), schema)
-    >>> compile_model(model).engine_name
-    'trees'
-    """
-    with _quiet():
-        try:
-            compiled, edges = _compile(model)
-        except UnknownStepError as error:
-            return NotCompiled(str(error))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            return NotCompiled(f"the pipeline could not be read: {type(error).__name__}: {error}")
-        report = _prove(compiled, model, rows, edges, seed)
-        if report.reason is not None:
-            return NotCompiled(report.reason, report)
-        if rows is not None and len(rows) and isinstance(compiled.engine, TreeEngine):
-            compiled = replace(compiled, engine=time_crossover(compiled.engine, rows.columns))
-        return replace(compiled, parity=report)
-
-
-def prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, *, seed: int = 0) -> ParityReport:
-    """Compare a compiled model with scikit-learn's on `rows` and on adversarial rows, in calls of several sizes.
-
-    Adversarial rows come from the schema and from the fitted pipeline: missing and unknown values, bounds and fences, the
-    neighbours of tree thresholds in float32 and float64, huge values.
-    """
-    with _quiet():
-        return _prove(compiled, model, rows, _compile(model)[1], seed)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """One thread, and no warnings of overflows and unknown categories, which adversarial rows are made of."""
-    with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _prove(compiled: CompiledModel, model: FittedModel, rows: Rows | None, edges: _Edges, seed: int) -> ParityReport:
-    parts = [] if rows is None or not len(rows) else [("hold-out", rows.columns)]
-    parts += edge_rows(model.schema, *edges, None if rows is None else rows.columns, seed)
-    crossover = getattr(compiled.engine, "crossover", CROSSOVER)
-    return prove_parts(compiled.predict, model.predict, parts, block=crossover)
-
-
-def time_crossover(engine: TreeEngine, columns: Columns, clock: Callable[[], float] = time.thread_time) -> TreeEngine:
-    """Return the engine with the number of rows up to which walking all trees in one call was measured to be faster."""
-    present = len(next(iter(columns.values())))
-    best = 1
-    for size in _SIZES:
-        batch = {name: np.resize(values, size) if present < size else values[-size:] for name, values in columns.items()}
-        once, often = (_seconds(replace(engine, crossover=c), batch, size, clock) for c in (size, 0))
-        if once > often:
-            break
-        best = size
-    return replace(engine, crossover=best)
-
-
-def _seconds(engine: TreeEngine, columns: Columns, count: int, clock: Callable[[], float]) -> float:
-    taken = []
-    for _ in range(4):
-        began = clock()
-        engine.answer(columns, count)
-        taken.append(clock() - began)
-    return min(taken)
-
-
-def _compile(model: FittedModel) -> tuple[CompiledModel, _Edges]:
-    pipeline, calibration = model.pipeline, None
-    if type(pipeline) is CalibratedPipeline:
-        calibration = (float(pipeline.slope), float(pipeline.intercept))
-        pipeline = pipeline.pipeline
-    if type(pipeline) is not Pipeline or len(pipeline.steps) != 2:
-        raise UnknownStepError(f"a {type(pipeline).__name__} is not known; a Pipeline of preparation and estimator is")
-    preparation = read_preparation(pipeline.steps[0][1], model.schema)
-    engine, thresholds = _engine(pipeline.steps[1][1], preparation)
-    edges = (preparation, thresholds)
-    if model.classes is None:
-        return CompiledModel(engine, None), edges
-    own = [normalise_label(c) for c in pipeline.classes_]
-    order = tuple(own.index(c) for c in model.classes)
-    in_order = order == tuple(range(len(own)))
-    return CompiledModel(engine, model.classes, None if in_order else order, calibration), edges
-
-
-def _engine(estimator: Any, preparation: Preparation) -> tuple[Engine, dict[int, Floats]]:
-    kind = type(estimator)
-    if kind in LINEAR:
-        return compile_linear(estimator, preparation), {}
-    if kind in FORESTS:
-        return compile_forest(estimator, preparation)
-    if kind in BOOSTING:
-        return compile_boosting(estimator, preparation)
-    if kind in (DummyClassifier, DummyRegressor):
-        return compile_constant(estimator), {}
-    raise UnknownStepError(f"the estimator {kind.__name__} is not known")

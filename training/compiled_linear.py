@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
-from training.compiled_preparation import Categories, Floats, Numbers, Preparation
-from training.compiled_reading import UnknownStepError
+from training.borrowed import expit
+from training.compiled_preparation import Categories, Floats, Numbers, all_finite
 from training.rows import Columns
-
-LINEAR = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet)
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class LinearEngine:
         elif self.table is not None:
             decision += self.table[self.categories.numbers(columns, count, np.intp)].sum(axis=0).T
         decision += self.intercept
-        if not np.isfinite(decision).all() and not np.isfinite(numbers).all():
+        if not all_finite(decision) and not all_finite(numbers):
             raise ValueError("a prepared value is infinite or too large for float64")
         if not self.is_classifier:
             return decision
@@ -69,7 +62,7 @@ class ConstantEngine:
 
 def _two(decision: Floats) -> Floats:
     out = np.empty((len(decision), 2))
-    expit(decision, out=out[:, 1])
+    expit()(decision, out=out[:, 1])
     np.subtract(1.0, out[:, 1], out=out[:, 0])
     return out
 
@@ -85,38 +78,3 @@ def softmax(decision: Floats) -> Floats:
     out: Floats = np.exp(decision - decision.max(axis=1, keepdims=True))
     out /= out.sum(axis=1, keepdims=True)
     return out
-
-
-def compile_linear(estimator: Any, preparation: Preparation) -> LinearEngine:
-    """Return a fitted linear model over a preparation; raises UnknownStepError for one with several targets."""
-    is_classifier = type(estimator) is LogisticRegression
-    coefficients = np.asarray(estimator.coef_, dtype=np.float64)
-    if coefficients.shape[-1] != preparation.width or (coefficients.ndim == 2 and not is_classifier):
-        raise UnknownStepError(f"{type(estimator).__name__} with coefficients of shape {coefficients.shape} is not known")
-    flat = coefficients.ndim == 1 or len(coefficients) == 1
-    intercept = np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64))
-    by_class = np.atleast_2d(coefficients)
-    tables = [column.table @ by_class[:, column.places].T for column in preparation.categories]
-    starts = np.cumsum([0, *(len(t) for t in tables)])
-    rows: list[list[Any]] = [t[:, 0].tolist() if flat else list(range(s, s + len(t))) for t, s in zip(tables, starts, strict=False)]
-    lookups = tuple(c.lookup(r) for c, r in zip(preparation.categories, rows, strict=True))
-    weights = np.ascontiguousarray(by_class[:, preparation.numbers.places])
-    return LinearEngine(
-        Categories(tuple(c.name for c in preparation.categories), lookups),
-        preparation.numbers,
-        weights[0] if flat else weights,
-        intercept if flat else intercept[:, None],
-        None if flat or not tables else np.concatenate(tables),
-        is_classifier,
-    )
-
-
-def compile_constant(estimator: DummyClassifier | DummyRegressor) -> ConstantEngine:
-    """Return the constant guess of a fitted baseline; raises UnknownStepError for one that is not constant."""
-    if isinstance(estimator, DummyRegressor):
-        constant: npt.NDArray[Any] = np.asarray(estimator.constant_, dtype=np.float64).ravel()
-        if len(constant) == 1:
-            return ConstantEngine(constant)
-    elif estimator.strategy == "prior" and estimator.n_outputs_ == 1:
-        return ConstantEngine(np.asarray(estimator.class_prior_, dtype=np.float64)[None, :])
-    raise UnknownStepError(f"{type(estimator).__name__} with strategy {estimator.strategy!r} is not known")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.compiled_calendar import calendar_parts
-from training.rows import Columns
+from training.rows import BlockColumns, Columns
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,9 +76,30 @@ class Categories:
     lookups: tuple[Lookup, ...]
 
     def numbers(self, columns: Columns, count: int, dtype: type) -> npt.NDArray[Any]:
-        """Return the numbers of `count` rows, shape (n_columns, n_rows)."""
+        """Return the numbers of `count` rows, shape (n_columns, n_rows); where few values tell a column, only they are looked up."""
+        known = columns.coded if type(columns) is BlockColumns else None
+        if known:
+            out: npt.NDArray[Any] = np.empty((len(self.names), count), dtype)
+            for row, name, lookup in zip(out, self.names, self.lookups, strict=True):
+                coded = known.get(name)
+                if coded is not None and len(coded.values) < count:
+                    row[:] = np.fromiter(map(lookup.__getitem__, coded.values), dtype, len(coded.values))[coded.codes]
+                else:
+                    row[:] = np.fromiter(map(lookup.__getitem__, columns[name].tolist()), dtype, count)
+            return out
         found = (map(lookup.__getitem__, columns[name].tolist()) for name, lookup in zip(self.names, self.lookups, strict=True))
         return np.fromiter(chain.from_iterable(found), dtype, len(self.names) * count).reshape(len(self.names), count)
+
+
+def all_finite(values: Floats) -> bool:
+    """Whether no value is missing or infinite; for a few values in a tenth of the time of ``np.isfinite(values).all()``.
+
+    Examples
+    --------
+    >>> all_finite(np.zeros(3)), all_finite(np.array([0.0, np.nan]))
+    (True, False)
+    """
+    return b"\0" not in np.isfinite(values).tobytes()
 
 
 @dataclass(frozen=True)
@@ -119,24 +140,30 @@ class Numbers:
         ValueError
             When a value is infinite, as scikit-learn does.
         """
-        raw = [columns[name] for name in self.sources]
+        block = columns.block(self.sources) if type(columns) is BlockColumns else None
+        raw = [columns[name] for name in self.sources] if block is None else []
         for name, parts in self.times:
             raw += calendar_parts(columns[name], parts)
-        height, flags = len(raw), len(self.flagged)
+        begun = 0 if block is None else len(block)
+        height, flags = begun + len(raw), len(self.flagged)
         out = np.empty((height + flags, count))
         values = out[:height]
+        if block is not None:
+            values[:begun] = block
         if raw:
-            np.concatenate(raw, out=values.reshape(-1))
+            np.concatenate(raw, out=values[begun:].reshape(-1))
         if self.fences is not None:
             np.maximum(values, self.fences[0], out=values)
             np.minimum(values, self.fences[1], out=values)
-        missing = np.isnan(values)
-        if missing.any():
+        if all_finite(values):
+            out[height:] = 0.0
+        else:
+            missing = np.isnan(values)
             np.copyto(values, self.fill, where=missing)
-        if flags:
-            out[height:] = missing[self.flagged]
-        if np.isinf(values).any():
-            raise ValueError("a value is infinite")
+            if flags:
+                out[height:] = missing[self.flagged]
+            if np.isinf(values).any():
+                raise ValueError("a value is infinite")
         if self.scaling is not None:
             np.subtract(out, self.scaling[0], out=out)
             np.divide(out, self.scaling[1], out=out)

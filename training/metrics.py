@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from training.prediction import Prediction
 
@@ -150,9 +149,9 @@ def auc_parts(y: Labels, prediction: Prediction) -> list[tuple[Floats, Floats]]:
         m, n = int(is_class.sum()), int((~is_class).sum())
         if m and n:
             score = prediction.probability[:, column]
-            ranks = rankdata(score)
-            up = (ranks[is_class] - rankdata(score[is_class])) / n
-            down = 1.0 - (ranks[~is_class] - rankdata(score[~is_class])) / m
+            ranks = midranks(score)
+            up = (ranks[is_class] - midranks(score[is_class])) / n
+            down = 1.0 - (ranks[~is_class] - midranks(score[~is_class])) / m
             parts.append((up, down))
     return parts
 
@@ -221,3 +220,15 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric by its name."""
 DEFAULT_METRIC = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mae"}
+
+
+def midranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the rank of each value, from 1; equal values share the mean of theirs.
+
+    Examples
+    --------
+    >>> midranks(np.array([2.0, 1.0, 2.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])

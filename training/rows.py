@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,71 @@ import numpy.typing as npt
 Columns = dict[str, npt.NDArray[Any]]
 """A column a feature, in schema order: float64 (NaN = missing; boolean 0/1; datetime = UTC epoch seconds), or an object
 array of str and None for a category."""
+
+
+class Coded(NamedTuple):
+    """A category column told by few values: row i has ``values[codes[i]]``.
+
+    Parameters
+    ----------
+    codes
+        Shape (n_rows,), int32, places in `values`.
+    values
+        Different from each other; None for a missing one.
+    """
+
+    codes: npt.NDArray[np.int32]
+    values: tuple[str | None, ...]
+
+    def column(self) -> npt.NDArray[Any]:
+        """Give the column itself.
+
+        Examples
+        --------
+        >>> Coded(np.array([1, 0, 1], np.int32), ("a", None)).column().tolist()
+        [None, 'a', None]
+        """
+        values = np.empty(len(self.values), dtype=object)
+        values[:] = self.values
+        return values[self.codes]
+
+
+class BlockColumns(dict[str, npt.NDArray[Any]]):
+    """Columns of which more is known: some are the rows of one matrix, some are told by few values.
+
+    Parameters
+    ----------
+    names
+        The columns that are rows of the matrix, in its order.
+    numbers
+        Shape (n_names, n_rows).
+    coded
+        What is known of category columns; need not hold all of them.
+
+    Examples
+    --------
+    >>> columns = BlockColumns([("x", np.zeros(2))], ("x",), np.zeros((1, 2)))
+    >>> columns.block(("x",)).shape, columns.block(("y",)) is None
+    ((1, 2), True)
+    """
+
+    __slots__ = ("_names", "_numbers", "coded")
+
+    def __init__(
+        self,
+        columns: Iterable[tuple[str, npt.NDArray[Any]]],
+        names: tuple[str, ...],
+        numbers: npt.NDArray[np.float64],
+        coded: Mapping[str, Coded] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(columns)
+        self._names = names
+        self._numbers = numbers
+        self.coded = coded
+
+    def block(self, names: tuple[str, ...]) -> npt.NDArray[np.float64] | None:
+        """Give the matrix if it has just these rows, else None."""
+        return self._numbers if self._names == names else None
 
 
 @dataclass(frozen=True, slots=True)

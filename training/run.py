@@ -15,7 +15,7 @@ from training.artifact import Artifact, Draft, save_artifact
 from training.candidates import baseline
 from training.card import write_card
 from training.clock import duration_us, from_us
-from training.compiled import CompiledModel, compile_model
+from training.compiling import prepare_serving
 from training.dataset import DataReport, check, read_table, rows_from_columns, split_by_time, write_rows
 from training.errors import SchemaError, TooFewRowsError, UnknownModelError
 from training.evaluation import Estimate, Metrics, evaluate
@@ -212,9 +212,9 @@ def _ship(
     registry, now, began = errand.registry, errand.now or datetime.now(UTC), time.perf_counter()
     home = (errand.home or Home(Path(".evergreen").absolute())).ensure()
     progress.start("saving", 4)
-    compiled = compile_model(shipped.model, split_by_time(rows, spec.training.holdout)[1], seed=spec.training.seed)
+    serving = prepare_serving(shipped.model, split_by_time(rows, spec.training.holdout)[1], seed=spec.training.seed)
     durations["compile"] = time.perf_counter() - began
-    progress.advance(compiled.sentence)
+    progress.advance(serving.sentence)
     reference = build_reference(rows, spec.schema, bucket=spec.watching.bucket, window=spec.watching.window, prediction=shipped.newest)
     progress.advance("reference profile")
     digest, _ = write_rows(rows, spec.schema, home.rows)
@@ -228,7 +228,7 @@ def _ship(
         search=shipped.search,
         algorithm=shipped.algorithm,
         calibration=shipped.calibration,
-        serving=compiled.sentence,
+        serving=serving.sentence,
         breaks=breaks,
     )
     found, first, last = shipped.search, int(rows.time_us[0]), int(rows.time_us[-1])
@@ -243,9 +243,9 @@ def _ship(
         data_end=from_us(last),
         trained_through_us=last,
         algorithm=shipped.algorithm,
-        compiled=compiled if isinstance(compiled, CompiledModel) else None,
+        compiled=serving.compiled,
         card=card,
-        report=_report(shipped, report, compiled.to_dict(), breaks),
+        report=_report(shipped, report, serving.to_dict(), breaks),
         parent=errand.parent or _champion(registry, spec.model),
         rows_digest=digest,
         data_fingerprint=digest,

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from training.clock import duration_us, from_us, to_us
 
@@ -56,6 +55,8 @@ class TimeColumn:
             if not np.isfinite(raw.astype(np.float64)).all():
                 raise ValueError("a time is missing or not finite")
             return np.rint(raw.astype(np.float64) * 1e6).astype(np.int64)
+        import pandas as pd  # only tables have written times, not requests
+
         stamps = pd.to_datetime(pd.Series(raw), utc=True, format="ISO8601")
         if stamps.isna().any():
             raise ValueError("a time is missing")

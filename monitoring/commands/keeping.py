@@ -72,17 +72,28 @@ def keys_verb() -> None:
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(["predict", "label", "read", "admin"]), help="May be repeated."
 )
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Only these models; may be repeated. Default: all.")
+@click.option("--rate", type=float, help="Requests a second, on one machine. Default: no limit.")
+@click.option("--burst", type=int, help="How many may come at once. Default: what two seconds bring.")
 @screen_option
 @click.pass_obj
-def create_key(bench: Workbench, name: str, scopes: tuple[str, ...], models: tuple[str, ...], screen: Screen) -> None:
+def create_key(
+    bench: Workbench,
+    name: str,
+    scopes: tuple[str, ...],
+    models: tuple[str, ...],
+    rate: float | None,
+    burst: int | None,
+    screen: Screen,
+) -> None:
     """Make a key and print it, once: only its hash is kept. A running service reads its keys at its next start.
 
-    Example: evergreen keys create --name shop --scope predict
+    Example: evergreen keys create --name shop --scope predict --rate 50
     """
     from monitoring.keyring import add_key
 
-    key = add_key(bench.home.ensure().api_keys, name, scopes, models)
-    screen.facts("keep it, it is not shown again", {"name": name, "key": key, "scopes": list(scopes), "models": list(models) or "all"})
+    key = add_key(bench.home.ensure().api_keys, name, scopes, models, rate=rate, burst=burst)
+    facts = {"name": name, "key": key, "scopes": list(scopes), "models": list(models) or "all"}
+    screen.facts("keep it, it is not shown again", facts if rate is None else {**facts, "rate": rate})
 
 
 @keys_verb.command("list")
@@ -95,7 +106,12 @@ def list_keys(bench: Workbench, screen: Screen) -> None:
     """
     from monitoring.keyring import list_keys as known
 
-    screen.rows("keys", known(bench.home.api_keys), ["name", "scopes", "models"], empty="none; the service answers on loopback only")
+    screen.rows(
+        "keys",
+        known(bench.home.api_keys),
+        ["name", "scopes", "models", "rate", "burst"],
+        empty="none; the service answers on loopback only",
+    )
 
 
 @keys_verb.command("revoke")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Blueprint, Response
@@ -12,8 +13,8 @@ from service.deployments import Deployments
 from service.metrics import DeploymentInfo, scrape
 
 
-def blueprint(deployments: Deployments, registry: CollectorRegistry, metrics_folder: Path | None) -> Blueprint:
-    """Make the routes."""
+def blueprint(deployments: Deployments, registry: CollectorRegistry, metrics_folder: Path | None, flush: Callable[[], None]) -> Blueprint:
+    """Make the routes; `flush` brings in what this worker has counted in memory."""
     routes = Blueprint("health", __name__)
     info = DeploymentInfo(deployments.facts)
 
@@ -34,6 +35,7 @@ def blueprint(deployments: Deployments, registry: CollectorRegistry, metrics_fol
 
     @routes.get("/metrics")
     def metrics() -> Response:
+        flush()
         return Response(scrape(registry, metrics_folder, info), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

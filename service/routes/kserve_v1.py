@@ -15,7 +15,6 @@ from service.deployment import Deployment
 from service.deployments import Deployments
 from service.encodings import Limits, judge, stamped
 from service.errors import UnreadableBodyError
-from service.payloads import parse_json
 from service.tables import from_instances
 
 
@@ -66,7 +65,7 @@ def predictions_answer(answer: Answer) -> Response:
 
 
 def _table(deployment: Deployment, body: bytes, limits: Limits) -> Table:
-    content = parse_json(body)
+    content = limits.json(body)
     given = [name for name in ("instances", "inputs") if isinstance(content, dict) and name in content]
     if len(given) != 1:
         raise UnreadableBodyError('the body must be a JSON object with "instances" (or "inputs", not both)')

@@ -10,20 +10,21 @@ from flask import Blueprint, Response, request
 from service.answers import json_answer
 from service.bodies import sent_bytes
 from service.deployments import Deployments
+from service.encodings import Limits
 from service.errors import InvalidRowsError
 from service.label_log import LabelResult
 from service.labelling import Labelling
 from service.payloads import LabelPayload, label_payloads
 
 
-def blueprint(deployments: Deployments, labelling: Labelling, *, max_rows: int) -> Blueprint:
+def blueprint(deployments: Deployments, labelling: Labelling, limits: Limits) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("labels", __name__)
 
     @routes.post("/models/<model>/labels")
     def label(model: str) -> Response:
         deployment = deployments.current(model)
-        payloads, problems = label_payloads(sent_bytes(request), max_rows)
+        payloads, problems = label_payloads(sent_bytes(request), limits.max_rows, limits.max_depth)
         if problems:
             raise InvalidRowsError(problems[:100], len(problems))
         results = labelling.join(deployment, payloads)

@@ -15,7 +15,7 @@ from service.deployment import Deployment
 from service.deployments import Deployments
 from service.encodings import Limits, judge, read_encoded, stamped
 from service.errors import ModelNotReadyError, UnknownModelError, UnreadableBodyError
-from service.payloads import parse_json, shown
+from service.payloads import shown
 from service.routes.kserve_v1 import predictions_answer
 from service.tables import SentTable, from_instances, from_lists
 
@@ -23,17 +23,9 @@ _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _SPLIT = {"columns", "index", "data"}
 
 
-def blueprint(
-    deployments: Deployments, answering: Answering, limits: Limits, *, default_model: str | None, release: Callable[[], str]
-) -> Blueprint:
+def blueprint(deployments: Deployments, answering: Answering, limits: Limits, *, release: Callable[[], str]) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("mlflow", __name__)
-
-    @routes.url_value_preprocessor
-    def name_the_model(endpoint: str | None, values: dict[str, Any] | None) -> None:
-        """Name the model before access is checked: a key may be good for some models only."""
-        if endpoint == "mlflow.invocations" and values is not None:
-            values["model"] = default_model or _only(deployments)
 
     @routes.get("/ping")
     def ping() -> Response:
@@ -47,7 +39,7 @@ def blueprint(
     def version() -> Response:
         return Response(release(), content_type="text/plain; charset=utf-8")
 
-    @routes.post("/invocations")
+    @routes.post("/invocations", defaults={"model": None})
     def invocations(model: str | None) -> Response:
         if model is None:
             raise _no_default(deployments)
@@ -57,11 +49,6 @@ def blueprint(
         return stamped(predictions_answer(answer), answer)
 
     return routes
-
-
-def _only(deployments: Deployments) -> str | None:
-    names = {*(deployment.model for deployment in deployments.all()), *deployments.unready()}
-    return names.pop() if len(names) == 1 else None
 
 
 def _no_default(deployments: Deployments) -> Exception:
@@ -94,7 +81,7 @@ def _table(deployment: Deployment, kind: str, body: bytes, limits: Limits) -> Ta
     sent: SentTable | list[Any] | None = read_encoded(kind, body, schema, limits)
     if sent is not None:
         return judge(deployment.reader, sent)
-    content = parse_json(body)
+    content = limits.json(body)
     forms = [name for name in _FORMS if isinstance(content, dict) and name in content]
     if len(forms) != 1 or not content.keys() <= {*_FORMS, "params"}:
         raise UnreadableBodyError(f"the body must be a JSON object with one of {', '.join(_FORMS)} (and params, if any), and nothing else")

@@ -16,7 +16,6 @@ from service.deployments import Deployments
 from service.encodings import Limits, judge, stamped, warnings_of
 from service.errors import ModelNotReadyError, UnknownModelError, UnreadableBodyError, UnsupportedError
 from service.inference import LENGTH_HEADER, InferRequest, read_request, tensors_of, write_answer
-from service.payloads import parse_json
 from service.statistics import Statistics
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics")
@@ -65,7 +64,7 @@ def blueprint(
 
         def read(deployment: Deployment) -> Any:
             schema = _chosen(deployment, version).artifact.schema
-            sent.append(read_request(body, header, schema, limits.max_rows))
+            sent.append(read_request(body, header, schema, limits.max_rows, limits.max_depth))
             return judge(deployment.reader, sent[0].table)
 
         answer = answering.answer(model, read)
@@ -78,15 +77,15 @@ def blueprint(
         chosen = deployments.all() if model is None else [_chosen(deployments.current(model), version)]
         return json_answer({"model_stats": [statistics.of(deployment.model, deployment.version) for deployment in chosen]})
 
-    _add_repository(routes, deployments)
+    _add_repository(routes, deployments, limits)
     return routes
 
 
-def _add_repository(routes: Blueprint, deployments: Deployments) -> None:
+def _add_repository(routes: Blueprint, deployments: Deployments, limits: Limits) -> None:
     @routes.post("/repository/index")
     def index() -> Response:
         body = sent_bytes(request)
-        content = parse_json(body) if body else {}
+        content = limits.json(body) if body else {}
         if not isinstance(content, dict) or not isinstance(content.get("ready", False), bool):
             raise UnreadableBodyError('the body must be empty or {"ready": true | false}')
         entries = [{"name": d.model, "version": d.version, "state": "READY", "reason": ""} for d in deployments.all()]
@@ -135,7 +134,7 @@ def _inferred(answer: Answer, sent: InferRequest) -> Response:
         "id": g.request_id if sent.id is None else sent.id,
         "parameters": {**parameters, "warnings": warnings} if warnings else parameters,
     }
-    content, json_bytes = write_answer(answer.prediction, sent.outputs, head, answer.ids)
+    content, json_bytes = write_answer(answer.prediction, sent.outputs, head, answer.prefix)
     response = Response(content)
     response.headers["Content-Type"] = "application/json" if json_bytes is None else "application/octet-stream"
     if json_bytes is not None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response, g, request
 
 from service.answering import Answer, Answering
+from service.answers import Finished
 from service.arrow import to_arrow
 from service.bodies import ARROW, JSON, kind_of
 from service.columns import Table
 from service.deployment import Deployment
-from service.encodings import Limits, judge, read_encoded, stamped, warnings_of
+from service.encodings import Limits, judge, read_encoded, stamped
 from service.failpoints import Failpoint
-from service.payloads import columns_in, parse_json, rows_in
+from service.payloads import columns_in, rows_in
+from service.row_answers import json_answer_of
 from service.tables import SentTable, from_columns
 
 
@@ -27,12 +27,10 @@ def blueprint(answering: Answering, *, limits: Limits, failpoint: Failpoint) -> 
     def predict(model: str) -> Response:
         body, kind = limits.body(request), kind_of(request)
         answer = answering.answer(model, lambda deployment: _table(deployment, kind, body, limits))
-        wants_arrow = request.accept_mimetypes.best_match([JSON, ARROW], default=JSON) == ARROW
-        content = _arrow(answer, g.request_id) if wants_arrow else orjson.dumps(answer_content(answer, g.request_id))
-        response = Response(content)
-        response.headers["Content-Type"] = ARROW if wants_arrow else JSON
+        wants_arrow = ARROW in request.environ.get("HTTP_ACCEPT", "") and request.accept_mimetypes.best_match([JSON, ARROW]) == ARROW
+        content = _arrow(answer, g.request_id) if wants_arrow else json_answer_of(answer, g.request_id)
         failpoint("answer")
-        return stamped(response, answer)
+        return stamped(Finished(content, ARROW if wants_arrow else JSON), answer)
 
     return routes
 
@@ -40,7 +38,10 @@ def blueprint(answering: Answering, *, limits: Limits, failpoint: Failpoint) -> 
 def _table(deployment: Deployment, kind: str, body: bytes, limits: Limits) -> Table:
     sent: SentTable | list[Any] | None = read_encoded(kind, body, deployment.artifact.schema, limits)
     if sent is None:
-        content = parse_json(body)
+        table = deployment.reader.read_json(body, limits.max_rows)
+        if table is not None:
+            return table
+        content = limits.json(body)
         is_columnar = isinstance(content, dict) and "columns" in content and "rows" not in content
         sent = from_columns(columns_in(content), limits.max_rows) if is_columnar else rows_in(content, limits.max_rows)
     return judge(deployment.reader, sent)
@@ -48,34 +49,4 @@ def _table(deployment: Deployment, kind: str, body: bytes, limits: Limits) -> Ta
 
 def _arrow(answer: Answer, request_id: str) -> bytes:
     facts = {"model": answer.deployment.model, "version": answer.deployment.version, "request_id": request_id}
-    return to_arrow(answer.prediction, answer.ids, answer.table.own_ids, facts)
-
-
-def answer_content(answer: Answer, request_id: str) -> dict[str, Any]:
-    """Give the JSON content of an answer."""
-    return {
-        "model": answer.deployment.model,
-        "version": answer.deployment.version,
-        "predictions": _with_own_ids(_predictions(answer), answer.table.own_ids),
-        "request_id": request_id,
-        "warnings": warnings_of(answer),
-    }
-
-
-def _predictions(answer: Answer) -> list[dict[str, Any]]:
-    prefix, prediction = answer.prefix, answer.prediction
-    labels = prediction.label.tolist()
-    if prediction.probability is None:
-        return [{"id": f"{prefix}-{row}", "value": value if math.isfinite(value) else None} for row, value in enumerate(labels)]
-    classes = prediction.classes or ()
-    return [
-        {"id": f"{prefix}-{row}", "label": label, "probabilities": dict(zip(classes, numbers, strict=True))}
-        for row, (label, numbers) in enumerate(zip(labels, prediction.probability.tolist(), strict=True))
-    ]
-
-
-def _with_own_ids(predictions: list[dict[str, Any]], own_ids: list[str | None] | None) -> list[dict[str, Any]]:
-    for prediction, own_id in zip(predictions, own_ids or (), strict=bool(own_ids)):
-        if own_id is not None:
-            prediction["own_id"] = own_id
-    return predictions
+    return to_arrow(answer.prediction, answer.prefix, answer.table.own_ids, facts)

@@ -1,4 +1,7 @@
-"""Clients whose pins do not go with ours, unchanged, each in an environment of its own, made on the fly."""
+"""Clients whose pins do not go with ours, unchanged, each in an environment of its own, made on the fly.
+
+With ``EVERGREEN_CAPTURE=1`` what they send is written to ``captured/``; `test_captured_requests` sends it again in every run.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.recording import Recorder
+
 pytestmark = pytest.mark.slow
 SCRIPTS = Path(__file__).with_name("scripts")
 Bin = Callable[..., Path]
+Address = Callable[[str], str]
 Row = dict[str, Any]
 KINDS = {"temp": "FP64", "docks": "INT64", "workday": "BOOL", "district": "BYTES", "at": "BYTES"}
 
@@ -49,26 +56,40 @@ def expected(live: Any, rides: list[Row]) -> list[str]:
     return [row["label"] for row in live.predict(*rides).json()["predictions"]]
 
 
-def run(python: Path, script: str, live: Any, rides: list[Row]) -> dict[str, Any]:
+@pytest.fixture
+def address(live: Any) -> Iterator[Address]:
+    """Return a function that gives the address for a client by its name: the service's own, or of a proxy that writes down."""
+    with ExitStack() as stack:
+
+        def give(client: str) -> str:
+            port = live.client.base_url.port
+            if os.environ.get("EVERGREEN_CAPTURE"):
+                port = stack.enter_context(Recorder(port, client)).port
+            return f"127.0.0.1:{port}"
+
+        yield give
+
+
+def run(python: Path, script: str, address: str, rides: list[Row]) -> dict[str, Any]:
     """Run a script and read what it says."""
-    url = str(live.client.base_url).rstrip("/")
-    command = [str(python / "python"), str(SCRIPTS / script), url, json.dumps(rides)]
+    command = [str(python / "python"), str(SCRIPTS / script), f"http://{address}", json.dumps(rides)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return said
 
 
-def test_the_client_of_kserve_speaks_both_protocols(environment: Bin, live: Any, rides: list[Row], expected: list[str]) -> None:
-    said = run(environment("kserve==0.21.0"), "kserve_client.py", live, rides)
+def test_the_client_of_kserve_speaks_both_protocols(environment: Bin, address: Address, rides: list[Row], expected: list[str]) -> None:
+    said = run(environment("kserve==0.21.0"), "kserve_client.py", address("kserve"), rides)
 
     assert said["up"] == [True] * 5
     assert said["v1"] == said["v2 False"] == said["v2 True"] == expected
     assert "field 'temp': got 99" in said["error"]
 
 
-def test_the_client_of_mlflow_reads_its_answers(environment: Bin, live: Any, rides: list[Row], expected: list[str]) -> None:
-    said = run(environment("mlflow-skinny==3.17.2", "pandas==3.1.1", "requests", "scipy"), "mlflow_client.py", live, rides)
+def test_the_client_of_mlflow_reads_its_answers(environment: Bin, address: Address, rides: list[Row], expected: list[str]) -> None:
+    python = environment("mlflow-skinny==3.17.2", "pandas==3.1.1", "requests", "scipy")
+    said = run(python, "mlflow_client.py", address("mlflow"), rides)
 
     assert said["up"] == [True, True]
     assert said["frame"] == said["lists"] == expected
@@ -76,21 +97,27 @@ def test_the_client_of_mlflow_reads_its_answers(environment: Bin, live: Any, rid
     assert "field 'temp': got 99" in said["error"]
 
 
-@pytest.mark.parametrize("options", [[], ["-b"], ["-s", "2"]], ids=["JSON", "raw", "two lines in one request"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("mlserver", [], id="JSON"),
+        pytest.param("mlserver-raw", ["-b"], id="raw"),
+        pytest.param("mlserver-two-lines", ["-s", "2"], id="two lines in one request"),
+    ],
+)
 def test_the_batch_client_of_mlserver_reads_its_answers(
-    environment: Bin, live: Any, rides: list[Row], expected: list[str], tmp_path: Path, options: list[str]
+    environment: Bin, address: Address, rides: list[Row], expected: list[str], tmp_path: Path, name: str, options: list[str]
 ) -> None:
     lines = [
         json.dumps({"inputs": [{"name": n, "datatype": kind, "shape": [1], "data": [row[n]]} for n, kind in KINDS.items()]})
         for row in rides
     ]
     (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
-    address = live.client.base_url.netloc.decode()
     mlserver = environment("mlserver==1.7.1", "tritonclient[http]==2.73.0") / "mlserver"
     paths = ["-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]
 
     done = subprocess.run(
-        [str(mlserver), "infer", "-u", address, "-m", "bikes", "-w", "1", *paths, *options],
+        [str(mlserver), "infer", "-u", address(name), "-m", "bikes", "-w", "1", *paths, *options],
         capture_output=True,
         text=True,
         timeout=120,

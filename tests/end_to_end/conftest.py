@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,8 @@ from monitoring.onboarding import ensure_champion
 from monitoring.processes import Processes
 from monitoring.up import addresses, child_environment, start
 from monitoring.workbench import Workbench
+from tests.end_to_end.arena import Arena
+from tests.end_to_end.puppet import Puppet
 from tests.end_to_end.system import Example, Launch, System
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,6 +51,28 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
             return System(bench, spec, f"http://{environment['EVERGREEN_BIND']}", trained.version if trained else "", processes)
 
         yield begin
+
+
+@pytest.fixture
+def arena(tmp_path: Path) -> Iterator[Callable[..., Arena]]:
+    """Return a function that makes a home with a version for each of some pipelines; its service stops at the end."""
+    with ExitStack() as stack:
+        yield lambda *pipelines: stack.enter_context(Arena(tmp_path, free_port(), pipelines))
+
+
+@pytest.fixture
+def strings(tmp_path: Path) -> Path:
+    """Return the folder whose files are the strings of a `Puppet`; what it holds is let go at the end."""
+    folder = tmp_path / "strings"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def puppets(arena: Callable[..., Arena], strings: Path) -> Iterator[Arena]:
+    """Return an arena in which the versions of `fares` are two puppets, 1000 apart; its service is not started."""
+    yield arena(*(Puppet(str(strings), offset) for offset in (0.0, 1000.0)))
+    (strings / "go").touch()
 
 
 @pytest.fixture(scope="session")

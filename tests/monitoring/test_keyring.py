@@ -11,6 +11,7 @@ from monitoring.errors import KeyringError
 from monitoring.keyring import add_key, list_keys, revoke
 from service.access import Access, load_keys
 from service.errors import ForbiddenError, UnauthenticatedError
+from service.rates import Rate
 
 
 def test_a_made_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:
@@ -66,3 +67,26 @@ def test_the_last_key_stays_because_none_would_open_everything(tmp_path: Path) -
 def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
     with pytest.raises(KeyringError, match="no key 'shop'"):
         revoke(tmp_path / "api_keys.json", "shop")
+
+
+def test_a_rate_is_kept_with_its_key_when_another_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.json"
+    add_key(path, "shop", ["predict"], rate=5, burst=7)
+
+    add_key(path, "desk", ["read"])
+
+    assert load_keys(path)[0].rate == Rate(5, 7)
+    assert list_keys(path) == [
+        {"name": "shop", "scopes": ["predict"], "models": ["*"], "rate": 5.0, "burst": 7},
+        {"name": "desk", "scopes": ["read"], "models": ["*"]},
+    ]
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0, None), (float("nan"), None), (1, 0), (None, 3)])
+def test_a_rate_that_is_none_is_refused_and_no_key_made(tmp_path: Path, rate: float | None, burst: int | None) -> None:
+    path = tmp_path / "api_keys.json"
+
+    with pytest.raises(KeyringError, match=r"rate|burst"):
+        add_key(path, "shop", ["predict"], rate=rate, burst=burst)
+
+    assert not path.exists()

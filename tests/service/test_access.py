@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from flask import Flask
 
-from service.access import POLICY, Access, Key, load_keys, new_key, presented_key, refuse_open_bind
+from service.access import POLICY, Access, Key, load_keys, new_key, presented_key, rate_counts, refuse_open_bind
+from service.answers import error_answer
 from service.app import create_app
-from service.errors import ForbiddenError, SettingsError, UnauthenticatedError
+from service.errors import ForbiddenError, RateLimitedError, SettingsError, UnauthenticatedError
+from service.rates import Rate
 
 
 def key(identity: str, *scopes: str, models: tuple[str, ...] = ("*",)) -> Key:
@@ -19,6 +23,7 @@ def key(identity: str, *scopes: str, models: tuple[str, ...] = ("*",)) -> Key:
     return Key(identity, hashlib.sha256(identity.encode()).hexdigest(), frozenset(scopes), frozenset(models))
 
 
+SHOP = {"Authorization": "Bearer shop"}
 ACCESS = Access([key("asker", "predict"), key("teacher", "label", "read", models=("bikes",))])
 
 
@@ -73,8 +78,12 @@ def test_a_key_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{}", '{"keys": []}', '{"keys": [{"id": "a", "sha256": "short", "scopes": []}]}', '{"keys": [{"id": "a", "scopes": ["fly"]}]}'],
-)
+    [
+        "", "{}", '{"keys": []}', '{"keys": [{"id": "a", "sha256": "short", "scopes": []}]}', '{"keys": [{"id": "a", "scopes": ["fly"]}]}',
+        *('{"keys": [{"id": "a", "sha256": "' + "0" * 64 + f'", "scopes": [], {more}}}]}}' for more in (
+            '"rate": 0', '"rate": -1', '"rate": 1e9', '"rate": "fast"', '"rate": 1, "burst": 0', '"rate": 1, "burst": 1.5', '"burst": 3')),
+    ],
+)  # fmt: skip
 def test_a_wrong_key_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "keys.json"
     path.write_text(content)
@@ -106,3 +115,68 @@ def test_over_http_a_missing_key_is_401_and_a_weak_one_403(place, ride) -> None:
 
     assert [answer.status_code for answer in answers] == [401, 403, 200, 200]
     assert answers[0].headers["WWW-Authenticate"] == "Bearer"
+
+
+def rated(identity: str, rate: Rate) -> Key:
+    """A key for predictions that may ask so often."""
+    return Key(identity, hashlib.sha256(identity.encode()).hexdigest(), frozenset({"predict"}), frozenset({"bikes"}), rate)
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again() -> None:
+    access = Access([rated("shop", Rate(0.3, burst=2)), key("asker", "predict")], clock=lambda: 0)
+    [access.check("rows.predict", "bikes", "shop") for _ in range(2)]
+
+    with pytest.raises(RateLimitedError, match=r"key 'shop' has asked too often: its limit is 0.3 requests a second, 2 at once") as refused:
+        access.check("rows.predict", "bikes", "shop")
+
+    answer = error_answer(refused.value, "r1")
+    assert (answer.status_code, answer.headers["Retry-After"], json.loads(answer.data)["code"]) == (429, "4", "limit.rate")
+    assert access.check("rows.predict", "bikes", "asker") == "asker"
+
+
+def test_what_is_refused_for_another_reason_does_not_count() -> None:
+    access = Access([rated("shop", Rate(1, burst=1))], clock=lambda: 0)
+
+    with pytest.raises(ForbiddenError):
+        access.check("rows.predict", "fares", "shop")
+
+    assert access.check("rows.predict", "bikes", "shop") == "shop"
+
+
+def test_two_workers_of_one_machine_share_the_limit_of_a_key(tmp_path: Path) -> None:
+    keys = [rated("shop", Rate(1, burst=3)), key("asker", "predict")]
+    workers = [Access(keys, rate_counts(keys, tmp_path), clock=lambda: 7) for _ in range(2)]
+
+    [worker.check("rows.predict", "bikes", "shop") for worker in [*workers, workers[0]]]
+
+    with pytest.raises(RateLimitedError):
+        workers[1].check("rows.predict", "bikes", "shop")
+
+
+def test_no_file_is_made_where_no_key_has_a_rate(tmp_path: Path) -> None:
+    assert rate_counts([key("asker", "predict")], tmp_path) is None
+    assert rate_counts(None, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rate_in_the_key_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    common = {"sha256": "0" * 64, "scopes": ["predict"]}
+    path.write_text(
+        json.dumps({"keys": [{"id": "a", **common, "rate": 5}, {"id": "b", **common, "rate": 0.5, "burst": 7}, {"id": "c", **common}]})
+    )
+
+    assert [found.rate for found in load_keys(path)] == [Rate(5, 10), Rate(0.5, 7), None]
+
+
+def test_a_limit_holds_for_all_workers_together_whichever_a_connection_landed_on(place: Any, serve: Any, ride: dict[str, Any]) -> None:
+    common = {"id": "shop", "sha256": hashlib.sha256(b"shop").hexdigest(), "scopes": ["predict"]}
+    place.home.api_keys.write_text(json.dumps({"keys": [{**common, "rate": 0.001, "burst": 10}]}))
+
+    with serve(place, WORKERS="3") as running:
+        # Each of these opens a connection of its own, and which worker takes it is up to the kernel.
+        asked = [httpx.post(running.client.base_url.join("/models/bikes/predict"), json={"rows": [ride]}, headers=SHOP) for _ in range(30)]
+
+    assert sorted(answer.status_code for answer in asked) == [200] * 10 + [429] * 20
+    assert int(asked[-1].headers["Retry-After"]) > 900
+    assert asked[-1].json()["code"] == "limit.rate"

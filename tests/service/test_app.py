@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app, service_of
+from service.spool import FULL_MARK
 
 Row = dict[str, Any]
 
@@ -214,8 +215,10 @@ def test_a_full_spool_is_refused_with_a_sentence_and_a_time_to_wait(place: Any, 
     service_of(small).stop()
 
 
-def test_a_full_log_is_refused_with_a_sentence(app: Flask, ride: Row) -> None:
-    service_of(app).drain.is_log_full = True
+def test_a_full_log_is_refused_with_a_sentence(place: Any, ride: Row) -> None:
+    (place.home.spool / FULL_MARK).touch()
+    app = create_app(place.settings(), drains=False)
+    service_of(app).deployments.refresh()
 
     answer = app.test_client().post("/models/bikes/predict", json={"rows": [ride]})
 

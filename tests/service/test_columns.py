@@ -29,6 +29,7 @@ FEATURES = (
     Feature("since", "datetime", nullable=True),
 )
 STAMPED = TimeColumn("at", "timestamp")
+LETTERS = 200
 NUMBERED = TimeColumn("at", "ordinal", datetime(2000, 1, 1, tzinfo=UTC), timedelta(hours=1))
 GOOD = {"plain": 1.5, "bounded": 2, "clipped": 9.0, "count": 3, "flag": True, "word": "x", "choice": "a", "since": "2026-01-01", "at": 5}
 
@@ -62,7 +63,7 @@ def row_lists(draw: st.DrawFn) -> list[Any]:
 def said_by_marshmallow(found: Schema, rows: list[Any]) -> set[tuple[int, str, str]]:
     """(row, field, code) of everything that marshmallow refuses."""
     try:
-        row_schema(found, OWN_ID)().load(rows, many=True)
+        row_schema(found, OWN_ID, LETTERS)().load(rows, many=True)
     except ma.ValidationError as error:
         return {
             (row, "", "type") if name == "_schema" else (row, name, parts["code"] if isinstance(parts, dict) else "extra_field")
@@ -75,7 +76,7 @@ def said_by_marshmallow(found: Schema, rows: list[Any]) -> set[tuple[int, str, s
 @settings(max_examples=500, deadline=None)
 @given(row_lists(), st.sampled_from(["ignore", "error"]), st.sampled_from([STAMPED, NUMBERED, None]))
 def test_both_paths_take_and_refuse_the_same_rows_with_the_same_words(rows: list[Any], extra: str, time: TimeColumn | None) -> None:
-    reader = ColumnReader(schema(extra, time))
+    reader = ColumnReader(schema(extra, time), LETTERS)
     sent = rows if time else without_time(rows)
 
     table, suspects = reader.try_read(sent)
@@ -120,6 +121,15 @@ def test_event_times_are_read_in_every_form(time: TimeColumn, value: object, exp
     assert time.to_us(np.array([value])).tolist() == [expected]
 
 
+@pytest.mark.parametrize("value", [1e300, -1e300, 5e298, 10**400, 1e12])
+@pytest.mark.parametrize("time", [STAMPED, NUMBERED], ids=["timestamp", "ordinal"])
+def test_a_time_beyond_all_calendars_is_named(time: TimeColumn, value: float) -> None:
+    with pytest.raises(InvalidRowsError) as refused:
+        ColumnReader(schema(time=time)).read([{**GOOD, "at": value}])
+
+    assert refused.value.counts == {("at", "not_a_time"): 1}
+
+
 def test_every_bad_value_is_named_and_the_rest_is_counted() -> None:
     rows = [{**GOOD, "plain": "no", "count": 0.5} for _ in range(300)]
 
@@ -130,6 +140,25 @@ def test_every_bad_value_is_named_and_the_rest_is_counted() -> None:
     assert len(refused.value.problems) == MAX_LISTED
     assert refused.value.counts == {("plain", "type"): 300, ("count", "not_an_integer"): 300}
     assert refused.value.problems[0].to_dict() == {"row": 0, "field": "plain", "code": "type", "got": "'no'", "want": "a number"}
+
+
+@pytest.mark.parametrize("word", [None, "y"], ids=["beside null", "beside text"])
+def test_a_text_that_is_too_long_is_named_and_shown_shortened(word: str | None) -> None:
+    reader = ColumnReader(schema(), max_letters=70)
+    rows = [{**GOOD, "word": word}, {**GOOD, "word": "x" * 71}, {**GOOD, "word": "x" * 70}]
+
+    with pytest.raises(InvalidRowsError) as refused:
+        reader.read(rows)
+
+    assert [problem.to_dict() for problem in refused.value.problems] == [
+        {
+            "row": 1,
+            "field": "word",
+            "code": "too_long",
+            "got": "'" + "x" * 60 + "'…",
+            "want": "a string of at most 70 letters, not 71",
+        }
+    ]
 
 
 def test_an_ignored_column_is_counted_and_the_nearest_name_suggested() -> None:

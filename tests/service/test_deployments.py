@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.batching import Lane
+from service.deployment import Deployment, deploy
 from service.deployments import Deployments
-from service.errors import ModelNotReadyError, UnknownModelError
+from service.errors import FailedRowsError, ModelNotReadyError, UnknownModelError
 from service.metrics import ServiceMetrics
+from training.artifact import LoadedArtifact, load_verified
 from training.database import open_database
+from training.prediction import Prediction
 from training.registry import Registry
+from training.rows import Columns
 from training.signing import load_or_make_key
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -173,3 +180,51 @@ def test_the_facts_of_a_version_never_loaded_here_are_found(make: Callable[..., 
     assert facts is not None
     assert facts.bins.id == place.bikes[1].manifest.bins_id
     assert deployments.book.facts("bikes", "no such version") is None
+
+
+def loaded(place: Any) -> LoadedArtifact:
+    return load_verified(place.bikes_path(0), place.home.cache, load_or_make_key(place.home.signing_key))
+
+
+def deployed(artifact: LoadedArtifact, lane: Lane | None = None) -> Deployment:
+    return deploy(artifact, model="bikes", version=artifact.version, move=0, loaded_at=NOW, lane=lane or Lane())
+
+
+COLUMNS = {"temp": np.array([12.5]), "docks": np.array([3.0]), "workday": np.array([1.0]), "district": np.array(["north"], dtype=object)}
+
+
+def test_a_compiled_model_answers_at_once_and_a_plain_pipeline_in_the_lane(place: Any) -> None:
+    batches: list[tuple[int, int]] = []
+    lane = Lane(on_batch=lambda n_requests, n_rows: batches.append((n_requests, n_rows)))
+    artifact = loaded(place)
+    compiled, plain = deployed(artifact, lane), deployed(replace(artifact, compiled=None), lane)
+
+    [said, also] = [deployment.predict(COLUMNS).probability for deployment in (compiled, plain)]
+
+    assert (compiled.is_dear, plain.is_dear, plain.is_joined) == (False, True, True)
+    assert batches == [(1, 1)]
+    np.testing.assert_allclose(said, also, rtol=0, atol=1e-12)
+
+
+def test_what_was_measured_says_how_long_an_answer_takes(place: Any) -> None:
+    deployment = deployed(loaded(place))
+
+    assert deployment.artifact.cost is not None
+    assert deployment.seconds(1) == deployment.artifact.cost.one_seconds
+    assert deployment.seconds(1000) > deployment.seconds(1)
+
+
+def test_rows_that_a_model_fails_on_outside_the_lane_are_named_too(place: Any) -> None:
+    class Refuses:
+        classes = None
+
+        def predict(self, columns: Columns) -> Prediction:
+            if (columns["docks"] > 9).any():
+                raise ValueError("too many docks")
+            return Prediction(columns["docks"])
+
+    deployment = deployed(loaded(place))
+    refusing = replace(deployment, artifact=replace(deployment.artifact, compiled=Refuses()))  # type: ignore[arg-type]
+
+    with pytest.raises(FailedRowsError, match="row 1: the model fails on it \\(ValueError\\)"):
+        refusing.predict({"docks": np.array([1.0, 10.0, 2.0])})

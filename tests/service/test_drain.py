@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
 from service.drain import Drain, DrainPolicy
+from service.errors import LogFullError
 from service.failpoints import Failpoint, never
 from service.ids import IdMinter
 from service.metrics import ServiceMetrics
 from service.prediction_log import PredictionLog
 from service.records import encode_body
-from service.rejects import Rejects
-from service.spool import Spool
+from service.spool import FULL_MARK, Spool
 from service.versions import VersionBook, VersionFacts
 from service.watermark import ClockRule
 from training.bins import Bins, ColumnBins
@@ -31,6 +31,13 @@ BINS = Bins((ColumnBins("x", "numeric", edges=(0.0, 5.0, 10.0)), ColumnBins("@sc
 FACTS = VersionFacts(BINS, 100, ClockRule(10**9))
 
 
+def encoded(n_rows: int, event_us: np.ndarray | None = None, version: str = "v1") -> bytes:
+    return encode_body(
+        model="bikes", version=version, bins_id=BINS.id, arrived_us=1, event_us=np.zeros(n_rows, int) if event_us is None else event_us,
+        own_ids=None, columns={"x": np.full(n_rows, 3.0)}, outputs=np.full(n_rows, 0.5), probabilities=None, classes=None,
+    )  # fmt: skip
+
+
 class Killed(BaseException):
     """Stands for a SIGKILL: nothing catches it."""
 
@@ -40,14 +47,11 @@ class Worker:
 
     def __init__(self, folder: Path, log: PredictionLog, failpoint: Failpoint = never, **spool: int) -> None:
         self.registry = CollectorRegistry()
-        self.rejects = Rejects()
         self.spool = Spool(folder, IdMinter(b"k"), failpoint=failpoint, **spool)  # type: ignore[arg-type]
         self.drain = Drain(
-            spool=self.spool,
             folder=folder,
             log=log,
             book=VersionBook(lambda model, version: FACTS if version == "v1" else None),
-            rejects=self.rejects,
             metrics=ServiceMetrics(self.registry),
             clock=lambda: NOW,
             policy=DrainPolicy(0.01, log_max_rows=1000),
@@ -56,15 +60,13 @@ class Worker:
 
     def append(self, *event_us: int, version: str = "v1") -> str:
         n_rows = len(event_us)
-        body = encode_body(
-            model="bikes", version=version, bins_id=BINS.id, arrived_us=1, event_us=np.array(event_us), own_ids=None,
-            columns={"x": np.full(n_rows, 3.0)}, outputs=np.full(n_rows, 0.5), probabilities=None, classes=None,
-        )  # fmt: skip
+        body = encoded(n_rows, np.array(event_us), version)
         return self.spool.append(body, n_rows=n_rows, time_ms=1)
 
     def die(self) -> None:
         """Let go of every lock, as the kernel does."""
-        for segment in [*self.spool.segments(), *self.drain._adopted]:
+        self.spool.close()
+        for segment in self.drain._segments.values():
             segment.close()
 
 
@@ -128,13 +130,14 @@ def test_a_worker_that_dies_while_draining_leaves_nothing_lost_or_doubled(
     heir.drain.run_once()
 
     assert (log.count("bikes"), log.counted_rows("bikes")) == (60, 60)
-    assert [path.stem for path in folder.glob("*.spool")] == [heir.spool.segments()[0].spool]
+    assert list(folder.glob("*.spool")) == [heir.spool.path]
 
 
 def test_a_torn_record_of_a_dead_worker_is_left_out(hire: Callable[..., Worker], log: PredictionLog) -> None:
     dying, heir = hire(), hire()
     dying.append(1)
-    os.write(dying.spool.segments()[0].fd, b"\x40\x00\x00\x00torn")
+    with open(dying.spool.path, "ab") as file:
+        file.write(b"\x40\x00\x00\x00torn")
     dying.die()
 
     heir.drain.run_once()
@@ -147,9 +150,9 @@ def test_a_damaged_record_does_not_stop_those_behind_it_and_its_file_is_kept(
 ) -> None:
     dying, heir = hire(), hire()
     dying.append(1)
-    end = dying.spool.segments()[0].end
+    end = dying.spool.path.stat().st_size
     dying.append(2)
-    with open(dying.spool.segments()[0].path, "r+b") as file:
+    with open(dying.spool.path, "r+b") as file:
         file.seek(end - 3)
         file.write(b"\x00")
     dying.die()
@@ -171,6 +174,37 @@ def test_a_record_that_cannot_be_stored_does_not_stop_the_others(hire: Callable[
 
     assert log.count("bikes") == 2
     assert (folder / "refused.jsonl").exists()
+
+
+def test_a_record_of_many_rows_that_cannot_be_read_does_not_stop_the_others(
+    hire: Callable[..., Worker], log: PredictionLog, folder: Path
+) -> None:
+    worker = hire()
+    worker.append(*range(100))
+    worker.spool.append(encoded(100)[:-8], n_rows=100, time_ms=1)
+    worker.append(3)
+
+    worker.drain.run_once()
+
+    assert (log.count("bikes"), log.counted_rows("bikes")) == (101, 101)
+    assert (folder / "refused.jsonl").exists()
+
+
+def test_many_rows_of_a_spool_file_of_an_earlier_version_are_drained_among_those_of_this_one(
+    hire: Callable[..., Worker], log: PredictionLog
+) -> None:
+    worker = hire()
+    content = {"m": "bikes", "v": "v1", "b": BINS.id, "t": 1, "own": None, "p": None, "c": None}
+    rows = {"e": [20] * 100, "x": {"x": [1.5] * 99 + [None]}, "y": [0.5] * 100}
+    worker.append(*range(100))
+    worker.spool.append(orjson.dumps(content | rows), n_rows=100, time_ms=1)
+    worker.append(*[10] * 100)
+
+    worker.drain.run_once()
+
+    found = log.buckets("bikes", BINS, 0, 1000)
+    assert log.count("bikes") == 300
+    assert [(at, profile.rows, profile.counts["x"].tolist()) for at, profile in found] == [(0, 300, [299, 0, 0, 0, 1])]
 
 
 def test_rows_of_a_forgotten_version_are_logged_though_not_counted(hire: Callable[..., Worker], log: PredictionLog) -> None:
@@ -207,6 +241,7 @@ def test_stopping_drains_what_is_left_and_removes_the_file(hire: Callable[..., W
     worker = hire()
     worker.drain.start()
     worker.append(1)
+    worker.spool.close()
 
     is_drained = worker.drain.stop(within_seconds=5)
 
@@ -214,31 +249,58 @@ def test_stopping_drains_what_is_left_and_removes_the_file(hire: Callable[..., W
     assert (log.count("bikes"), list(folder.glob("*.spool"))) == (1, [])
 
 
-def test_a_log_at_its_bound_is_noticed(hire: Callable[..., Worker]) -> None:
-    worker = hire()
-    worker.append(*range(1000))
-
-    worker.drain.run_once()
-
-    assert worker.drain.is_log_full
-
-
-def test_refused_rows_are_written_down_in_the_bucket_of_model_time(hire: Callable[..., Worker], log: PredictionLog) -> None:
-    worker = hire()
-    worker.append(250)
-    worker.rejects.add("bikes", {("x", "type"): 2})
-
-    worker.drain.run_once()
-
-    assert log.rejected("bikes", 200, 300) == {("x", "type"): 2}
-
-
-def test_a_label_can_wait_for_what_was_acknowledged_before_it(hire: Callable[..., Worker]) -> None:
+def test_while_a_worker_lives_stopping_leaves_its_file(hire: Callable[..., Worker], log: PredictionLog, folder: Path) -> None:
     worker = hire()
     worker.append(1)
-    ends = worker.drain.undrained()
 
-    before = worker.drain.has_drained(ends)
+    is_drained = worker.drain.stop(within_seconds=0.1)
+
+    assert (is_drained, log.count("bikes"), list(folder.glob("*.spool"))) == (False, 1, [worker.spool.path])
+
+
+def test_a_full_file_is_drained_and_removed_while_its_worker_goes_on(hire: Callable[..., Worker], log: PredictionLog, folder: Path) -> None:
+    worker = hire(segment_bytes=4096)
+    for at in range(60):
+        worker.append(at)
+    files = list(folder.glob("*.spool"))
+
     worker.drain.run_once()
 
-    assert (before, worker.drain.has_drained(ends)) == (False, True)
+    assert len(files) > 1
+    assert (log.count("bikes"), list(folder.glob("*.spool"))) == (60, [worker.spool.path])
+
+
+def test_one_drain_serves_all_workers(hire: Callable[..., Worker], log: PredictionLog) -> None:
+    first, second = hire(), hire()
+    first.append(1)
+    second.append(2)
+
+    committed = [first.drain.run_once(), second.drain.run_once()]
+
+    assert (committed, log.count("bikes")) == ([2, 0], 2)
+
+
+def test_two_drains_over_one_folder_double_nothing(hire: Callable[..., Worker], log: PredictionLog) -> None:
+    first, second = hire(), hire()
+    first.append(1)
+    first.drain.run_once()
+    second.drain.run_once()
+    first.append(2)
+    second.drain.run_once()
+
+    first.drain.run_once()
+
+    assert (log.count("bikes"), log.counted_rows("bikes")) == (2, 2)
+
+
+def test_a_log_at_its_bound_refuses_predictions_until_there_is_room(hire: Callable[..., Worker], folder: Path) -> None:
+    worker = hire()
+    worker.append(*range(1000))
+    worker.drain.run_once()
+    other = hire()
+
+    with pytest.raises(LogFullError, match="its bound"):
+        other.append(1)
+
+    (folder / FULL_MARK).unlink()
+    assert hire().append(1)

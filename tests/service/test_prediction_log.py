@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from service.ids import IdMinter, PredictionId
 from service.label_log import LabelItem, LabelRules
-from service.log_writing import CountedRows, DrainedBatch
+from service.log_reading import LoggedPrediction
+from service.log_tables import COMPONENT, layout_content, layouts, metadata, predictions
+from service.log_writing import _COLUMNS, CountedRows, DrainedBatch, stored_rows
 from service.prediction_log import PredictionLog
 from service.records import Record
 from service.watermark import ClockRule
@@ -275,3 +279,50 @@ def test_model_time_can_be_moved_by_hand(log: PredictionLog, write: Write) -> No
     log.set_watermark("bikes", 10**12)
 
     assert log.watermark("bikes") == 10**12
+
+
+def test_request_and_trace_are_kept_with_every_row_of_their_request(log: PredictionLog) -> None:
+    one = replace(record(0, [10, 20]), request_id="r-1", trace_id="t" * 32)
+    log.commit_drained(DrainedBatch(SPOOL, 0, 10, 0, [one]), machine_now=NOW)
+    log.label("bikes", [LabelItem("no", id=parsed(f"{one.prefix}-1"))], NOW, rules=RULES)
+
+    found = [log.prediction(f"{one.prefix}-{row}") for row in range(3)]
+
+    assert found == [
+        LoggedPrediction("bikes", "v1", 10_000, 10, {"x": 10.0, "word": "a"}, "yes", {"no": 0.25, "yes": 0.75}, None, "r-1", "t" * 32),
+        LoggedPrediction("bikes", "v1", 10_000, 20, {"x": 20.0, "word": None}, "yes", {"no": 0.25, "yes": 0.75}, "no", "r-1", "t" * 32),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("identity", ["", "-", "-0", "abc", "abc-", "abc-x", "abc-99999999999999999999", "abc-0"])
+def test_an_id_that_nobody_was_given_is_nowhere(log: PredictionLog, identity: str) -> None:
+    assert log.prediction(identity) is None
+
+
+def test_a_log_of_the_first_version_is_brought_up_to_date_with_its_rows(database: Database) -> None:
+    """The tables as they were before request and trace ids, with a row in them, and a worker of that time still writing."""
+    old = sa.MetaData()
+    for table in metadata.sorted_tables:
+        table.to_metadata(old)
+    columns = [
+        sa.Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
+        for column in predictions.columns
+        if column.name not in ("request_id", "trace_id")
+    ]
+    old.remove(old.tables["predictions"])
+    before = sa.Table("predictions", old, *columns)
+    database.prepare(COMPONENT, old, 1)
+    row = dict(zip(_COLUMNS, stored_rows([record(0, [10])])[0], strict=True))
+    del row["request_id"], row["trace_id"]
+    with database.write() as connection:
+        connection.execute(sa.insert(before), row)
+        connection.execute(sa.insert(layouts), {"layout": row["layout"], "content": layout_content(("x", "word"), ("no", "yes"))[1]})
+    log = PredictionLog(database)
+
+    log.commit_drained(DrainedBatch(SPOOL, 0, 10, 0, [replace(record(1, [20]), request_id="r-1")]), machine_now=NOW)
+    with database.write() as connection:
+        connection.execute(sa.insert(before), {**row, "row": 7, "event_us": 30})
+
+    assert log.rows("bikes", 0, 100, SCHEMA).rows.time_us.tolist() == [10, 20, 30]
+    assert [one.request_id for row in (0, 7) if (one := log.prediction(f"{record(0, [10]).prefix}-{row}"))] == [None, None]

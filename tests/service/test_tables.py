@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from service.app import create_app, service_of
 from service.arrow import from_arrow, from_parquet
+from service.column_block import FEW
 from service.columns import ColumnReader
 from service.errors import BodyTooLargeError, InvalidRowsError, TooManyRowsError, UnreadableBodyError
 from service.tables import from_columns, from_csv, from_instances, from_lists
@@ -49,7 +50,7 @@ typed: st.SearchStrategy[Any] = st.sampled_from(["?", "<i1", "<u8", "<i8", "<f2"
 
 @st.composite
 def sent_columns(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
-    """Columns, good but for some; lists or arrays."""
+    """Columns, good but for some; lists or arrays; few rows, or those many times."""
     n_rows = draw(st.integers(1, 4))
     columns: dict[str, Any] = {name: [value] * n_rows for name, value in GOOD.items()}
     for name in draw(st.lists(st.sampled_from([*GOOD, "_id", "Count", "zzz"]), max_size=3)):
@@ -63,7 +64,9 @@ def sent_columns(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
             whole = st.integers(0, 1) if dtype.kind in "?b" else st.integers(0, 9)
             floats = st.floats(width=dtype.itemsize * 8) if dtype.kind == "f" else whole  # type: ignore[call-overload]
             columns[name] = np.array(draw(st.lists(floats, min_size=n_rows, max_size=n_rows)), dtype=dtype)
-    return columns, n_rows
+    times = draw(st.sampled_from([1, FEW + 1]))
+    many = {name: np.tile(values, times) if isinstance(values, np.ndarray) else values * times for name, values in columns.items()}
+    return many, n_rows * times
 
 
 def outcome(read: Any) -> tuple[Any, ...]:
@@ -111,9 +114,9 @@ rides = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(rides, min_size=1, max_size=4))
-def test_the_same_table_gives_the_same_answer_through_every_encoding(client: FlaskClient, rows: list[dict[str, Any]]) -> None:
-    answers = {name: said(send(client, encode(rows))) for name, encode in ENCODINGS.items()}
+@given(st.lists(rides, min_size=1, max_size=4), st.sampled_from([1, FEW + 1]))
+def test_the_same_table_gives_the_same_answer_through_every_encoding(client: FlaskClient, rows: list[dict[str, Any]], times: int) -> None:
+    answers = {name: said(send(client, encode(rows * times))) for name, encode in ENCODINGS.items()}
 
     expected = answers["rows"]
     assert {name: answer for name, answer in answers.items() if answer != expected} == {}
@@ -126,6 +129,8 @@ def test_the_same_table_gives_the_same_answer_through_every_encoding(client: Fla
         pytest.param({"temp": 99.0}, "temp", "out_of_range", id="out of range"),
         pytest.param({"docks": 7}, None, None, id="good"),
         pytest.param({"at": "yesterday"}, "at", "not_a_time", id="no time"),
+        pytest.param({"district": "x" * 10_001}, "district", "too_long", id="long text"),
+        pytest.param({"district": "é" * 10_000}, None, None, id="text as long as may be"),
     ],
 )
 def test_a_bad_value_is_named_by_row_and_field_in_every_encoding(

@@ -30,12 +30,13 @@ from sklearn.svm import SVC
 
 from training.calibration import CalibratedPipeline
 from training.candidates import Candidate, baseline
-from training.compiled import CompiledModel, NotCompiled, compile_model, prove, time_crossover
+from training.compiled import CompiledModel, NotCompiled
 from training.compiled_calendar import calendar_parts
 from training.compiled_reading import read_preparation
+from training.compiling import compile_model, prove, time_crossover
 from training.model import FittedModel
 from training.preprocessing import CategoryFiller, DateParts, build_pipeline
-from training.rows import Columns, Rows
+from training.rows import BlockColumns, Coded, Columns, Rows
 from training.schema import DATE_PARTS, Feature, Schema, Task, frame
 from training.search import fit
 
@@ -182,6 +183,23 @@ def test_any_rows_are_answered_alike(family: str, task: Task, rows: list[dict[st
     said, wanted = (outcome(m, columns) for m in (compiled_of(family, task), model_of(family, task)))
 
     np.testing.assert_allclose(said, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", ["linear", "random forest", "boosting"])
+@given(rows=st.lists(requests, min_size=1, max_size=4), times=st.sampled_from([1, 30]), known=st.sets(st.sampled_from(["city", "plan"])))
+@settings(max_examples=25, deadline=None)
+def test_categories_told_by_few_values_are_answered_to_the_bit(
+    family: str, task: Task, rows: list[dict[str, Any]], times: int, known: set[str]
+) -> None:
+    columns = as_columns(rows * times)
+    values = {name: tuple(dict.fromkeys(columns[name].tolist())) for name in known}
+    coded = {name: Coded(np.array([few.index(v) for v in columns[name].tolist()], np.int32), few) for name, few in values.items()}
+    told = BlockColumns(columns.items(), (), np.empty((0, len(rows) * times)), coded)
+
+    said, wanted = (outcome(compiled_of(family, task), some) for some in (told, columns))
+
+    assert said.tobytes() == wanted.tobytes()
 
 
 def outcome(model: FittedModel | CompiledModel, columns: Columns) -> npt.NDArray[np.float64]:

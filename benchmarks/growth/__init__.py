@@ -1,0 +1,1 @@
+"""How the cost of a prediction grows with rows, features, trees and models."""

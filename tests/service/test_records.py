@@ -1,0 +1,241 @@
+"""Records: what goes into the spool comes out of it, also from files of earlier versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service import records
+from service.counting import count_rows
+from service.log_writing import stored_rows
+from service.records import FEW, decode, encode_body, with_prefix
+from service.versions import VersionFacts
+from service.watermark import ClockRule
+from training.bins import LABEL, SCORE, Bins, ColumnBins
+from training.rows import BlockColumns, Coded
+
+
+def encoded(**more: Any) -> bytes:
+    body = encode_body(
+        model="fares",
+        version="v1",
+        bins_id="b",
+        arrived_us=7,
+        event_us=np.array([1, 2]),
+        own_ids=["a", None],
+        columns={"x": np.array([1.5, np.nan]), "word": np.array(["é", None], dtype=object)},
+        outputs=np.array([2.5, 3.5]),
+        probabilities=None,
+        classes=None,
+        **more,
+    )
+    return with_prefix("0a", body)
+
+
+@pytest.mark.parametrize(
+    ("more", "ids"),
+    [({}, (None, None)), ({"request_id": "r-1", "trace_id": "t" * 32}, ("r-1", "t" * 32)), ({"request_id": "r-1"}, ("r-1", None))],
+)
+def test_a_record_comes_back_as_it_went_in(more: dict[str, str], ids: tuple[str | None, str | None]) -> None:
+    record = decode(encoded(**more))
+
+    assert (record.prefix, record.model, record.version, record.arrived_us) == ("0a", "fares", "v1", 7)
+    assert (record.event_us, record.own_ids, record.outputs) == ([1, 2], ["a", None], [2.5, 3.5])
+    assert record.features == {"x": [1.5, None], "word": ["é", None]}
+    assert (record.request_id, record.trace_id) == ids
+
+
+def test_a_record_of_a_spool_file_from_before_traces_is_read() -> None:
+    old = b'{"id":"0a","m":"fares","v":"v1","b":"b","t":7,"e":[1],"own":null,"x":{"x":[1.5]},"y":[2.5],"p":null,"c":null}'
+
+    record = decode(old)
+
+    assert (record.request_id, record.trace_id, record.outputs) == (None, None, [2.5])
+
+
+def test_a_record_without_ids_takes_no_more_room_than_before() -> None:
+    assert orjson.loads(encoded()).keys() == {"id", "m", "v", "b", "t", "e", "own", "x", "y", "p", "c"}
+
+
+# ---- many rows: packed --------------------------------------------------------------------------------------------
+
+BINS = Bins(
+    (
+        *(ColumnBins(name, "numeric", edges=(0.0, 1.0, 2.0)) for name in ("plain", "strided", SCORE)),
+        *(ColumnBins(name, "categorical", categories=("no", "é")) for name in ("word", "coded", LABEL)),
+    )
+)
+NUMBERS = st.floats(width=64) | st.sampled_from([np.nan, 0.0, -0.0, 3.0, 1e300, 2.0**53, 5e-324])
+WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.sampled_from(["no", "],[", "\x01", "😀"])
+IDS = st.none() | st.text("ab", max_size=2)
+SIZES = st.integers(1, 6) | st.integers(FEW - 2, FEW + 3) | st.integers(500, 502) | st.just(1003)
+
+
+def objects(values: list[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+@st.composite
+def requests(draw: st.DrawFn, sizes: st.SearchStrategy[int] = SIZES) -> dict[str, Any]:
+    """The arguments of `encode_body`: few values drawn, then spread over the rows."""
+    n_rows = draw(sizes)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def some(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=1, max_size=5))
+
+    def spread(values: list[Any]) -> list[Any]:
+        return [values[place] for place in rng.integers(0, len(values), n_rows)]
+
+    numbers = np.array([spread(some(NUMBERS)) for _ in range(2)])
+    known = tuple(dict.fromkeys(some(WORDS)))
+    coded = Coded(rng.integers(0, len(known), n_rows).astype(np.int32), known)
+    columns = [("plain", numbers[0]), ("word", objects(spread(some(WORDS)))), ("coded", coded.column())]
+    columns.append(("strided", np.asfortranarray(numbers)[1]))
+    classes = draw(st.sampled_from([None, ("no", "é"), tuple(f"c{place}" for place in range(300))]))
+    stray = draw(st.sampled_from([[], [], ["none of the classes"]]))
+    chances = rng.random((n_rows, len(classes or ())))
+    chances[rng.random(chances.shape) < draw(st.sampled_from([0, 0.1]))] = np.nan
+    return {
+        "model": "fares",
+        "version": draw(st.sampled_from(["v1", "é"])),
+        "bins_id": BINS.id,
+        "arrived_us": 7,
+        "event_us": np.array(spread(draw(st.sampled_from([[7], [-(2**62), 5, 2**62]]))), dtype=np.int64),
+        "own_ids": draw(st.sampled_from([None, spread(some(IDS))])),
+        "columns": BlockColumns(columns, ("plain", "strided"), numbers, draw(st.sampled_from([{}, {"coded": coded}]))),
+        "outputs": np.array(spread(some(NUMBERS))) if classes is None else objects(spread([*classes[-200:], *stray])),
+        "probabilities": None if classes is None else chances,
+        "classes": classes,
+        "request_id": draw(st.sampled_from(["", "r"])),
+    }
+
+
+def as_text(request: dict[str, Any]) -> bytes:
+    """The record as earlier versions wrote it, however many rows it has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "FEW", 10**9)
+        return with_prefix("0a", encode_body(**request))
+
+
+def counted(payload: bytes) -> dict[int, dict[str, Any]]:
+    counts, uncounted = count_rows([decode(payload)], lambda *_: VersionFacts(BINS, 100, ClockRule(10**9)))
+    assert uncounted == 0
+    return {count.bucket_us: {"rows": count.rows, **count.profile.to_dict()} for count in counts}
+
+
+@given(requests())
+@settings(max_examples=150, deadline=None)
+def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: dict[str, Any]) -> None:
+    payload = with_prefix("0a", encode_body(**request))
+
+    text = as_text(request)
+
+    assert payload.startswith(b"{") == (len(request["outputs"]) <= FEW)
+    assert stored_rows([decode(payload)]) == stored_rows([decode(text)])
+    assert orjson.dumps(counted(payload), option=orjson.OPT_NON_STR_KEYS) == orjson.dumps(counted(text), option=orjson.OPT_NON_STR_KEYS)
+
+
+@given(requests())
+@settings(max_examples=100, deadline=None)
+def test_the_values_of_any_record_come_back(request: dict[str, Any]) -> None:
+    record = decode(with_prefix("0a", encode_body(**request)))
+
+    assert (record.prefix, record.version, record.own_ids) == ("0a", request["version"], request["own_ids"])
+    assert list(record.features) == list(request["columns"])
+    for name, sent in [*request["columns"].items(), ("outputs", request["outputs"]), ("event_us", request["event_us"])]:
+        found = record.features.get(name, getattr(record, name, None))
+        assert len(found) == len(sent)
+        if sent.dtype == object:
+            assert list(found) == sent.tolist()
+        else:
+            np.testing.assert_array_equal(np.array(found, dtype=sent.dtype), np.where(np.isfinite(sent), sent, np.nan))
+
+
+def many(n_rows: int = FEW + 1, **more: Any) -> dict[str, Any]:
+    coded = Coded(np.arange(n_rows, dtype=np.int32) % 2, ("a", None))
+    columns = [("x", np.arange(n_rows) / 2), ("coded", coded.column()), ("word", objects(["é", None, "z"] * n_rows)[:n_rows])]
+    return {
+        "model": "fares",
+        "version": "v1",
+        "bins_id": "b",
+        "arrived_us": 7,
+        "event_us": np.arange(n_rows),
+        "own_ids": ["a"] * n_rows,
+        "columns": BlockColumns(columns, ("x",), np.arange(n_rows)[None] / 2, {"coded": coded}),
+        "outputs": objects(["no", "yes", "no"] * n_rows)[:n_rows],
+        "probabilities": np.full((n_rows, 2), 0.5),
+        "classes": ("no", "yes"),
+    } | more
+
+
+def test_a_packed_record_is_smaller_than_text() -> None:
+    request = many(1000)
+    request["probabilities"] = np.random.default_rng(0).random((1000, 2))
+
+    assert len(encode_body(**request)) < len(as_text(request)) * 0.7
+
+
+def test_integers_stay_integers() -> None:
+    request = many(columns={"x": np.arange(FEW + 1)}, outputs=np.arange(FEW + 1), probabilities=None, classes=None)
+
+    found = stored_rows([decode(with_prefix("0a", encode_body(**request)))])
+
+    assert found == stored_rows([decode(as_text(request))])
+    assert found[3][9] == "[3]"
+
+
+def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
+    payload = with_prefix("0a", encode_body(**many()))
+
+    for damaged in [*(payload[:stop] for stop in range(1, len(payload))), payload + b"\x00"]:
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            decode(damaged)
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st.DataObject) -> None:
+    payload = bytearray(with_prefix("0a", encode_body(**many())))
+    for _ in range(data.draw(st.integers(1, 3))):
+        payload[data.draw(st.integers(1, len(payload) - 1))] = data.draw(st.integers(0, 255) | st.sampled_from(list(b'0129,[]{}":')))
+    try:
+        record = decode(bytes(payload))
+        rows = stored_rows([record])
+    except (ValueError, KeyError, TypeError):
+        return
+
+    lengths = {len(values) for values in [record.event_us, record.outputs, *record.features.values()]}
+    assert lengths == {len(rows)} == {FEW + 1}
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'"n":25', b'"n":26'),
+        (b'"n":25', b'"n":-5'),
+        (b'"n":25', b'"n":""'),
+        (b'["c",25,["no","yes"]]', b'["c",25,["no   yes"]]'),
+        (b'["c",25,["no","yes"]]', b'["c",25,"no     yes"]'),
+        (b'["c",25,["no","yes"]]', b'["j",25             ]'),
+        (b'["f",200]', b'["f",-20]'),
+        (b'["f",200]', b'["?",200]'),
+        (b'"e":["i",200]', b'"e":9e9999999'),
+        (b'"e":["i",200]', b'"e":999999999'),
+        (b'"c":["no","yes"]', b'"c":null        '),
+    ],
+)
+def test_a_header_that_does_not_fit_its_arrays_is_refused(was: bytes, becomes: bytes) -> None:
+    payload = with_prefix("0a", encode_body(**many()))
+    assert payload.count(was) >= 1
+    assert len(was) == len(becomes)
+
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        decode(payload.replace(was, becomes, 1))
