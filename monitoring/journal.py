@@ -149,13 +149,12 @@ class Journal:
         after = first_event_us if last is None else last
         return None if after is None else (after // width + 1) * width
 
-    def retrains_since(self, model: str, model_us: int) -> list[Run]:
-        """Return the retraining runs of slots at or after a model time: for the cool-down."""
-        return self._retrains(model, tables.runs.c.slot_us >= model_us)
-
     def retrains_started_since(self, model: str, machine_time: datetime) -> list[Run]:
         """Return the retraining runs started at or after a machine time: for the budget."""
-        return self._retrains(model, tables.runs.c.started_us >= to_us(machine_time))
+        is_since = tables.runs.c.started_us >= to_us(machine_time)
+        statement = sa.select(tables.runs).where(*_is(model, RETRAIN), is_since).order_by(tables.runs.c.slot_us)
+        with self._reading() as connection:
+            return [Run.of(row) for row in connection.execute(statement)]
 
     # verdicts and quarantines
 
@@ -262,11 +261,6 @@ class Journal:
         waiting = tables.requests.c.id == request_id, tables.requests.c.taken_run.is_(None)
         with self._writing(guard) as connection:
             return connection.execute(tables.requests.update().where(*waiting).values(taken_run=run_id)).rowcount == 1
-
-    def _retrains(self, model: str, since: sa.ColumnElement[bool]) -> list[Run]:
-        statement = sa.select(tables.runs).where(*_is(model, RETRAIN), since).order_by(tables.runs.c.slot_us)
-        with self._reading() as connection:
-            return [Run.of(row) for row in connection.execute(statement)]
 
     def _reading(self) -> AbstractContextManager[sa.Connection]:
         self.prepare()

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,6 @@ class Part:
     log: Path
     process: subprocess.Popen[bytes]
     began: float
-    restarts: int = field(default=0)
 
 
 class Processes:
@@ -135,7 +134,6 @@ class Processes:
         if time.monotonic() - part.began < self._too_short_seconds:
             raise ProcessError(f"{part.module} ended with code {code} right after its start:\n{tail(part.log)}")
         kill_session(part.process.pid)
-        part.restarts += 1
         say(f"{part.module} ended with code {code}; starting it again")
         part.process, part.began = self._spawn(part.module, part.log), time.monotonic()
 

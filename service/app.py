@@ -123,7 +123,7 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     app.register_blueprint(open_inference.blueprint(deployments, answering, limits, statistics, release))
     app.register_blueprint(kserve_v1.blueprint(deployments, answering, limits))
     app.register_blueprint(mlflow.blueprint(deployments, answering, limits, release=release))
-    app.register_blueprint(documents.blueprint(deployments, settings.default_model))
+    app.register_blueprint(documents.blueprint(deployments, settings.default_model, settings.max_rows))
     app.register_blueprint(labels.blueprint(deployments, labelling, limits))
     app.register_blueprint(models.blueprint(deployments))
     app.register_blueprint(health.blueprint(deployments, metrics_registry, settings.metrics_folder, metrics.flush))

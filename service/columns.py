@@ -62,7 +62,7 @@ class ColumnReader:
 
     def __init__(self, schema: Schema, max_letters: int = MAX_LETTERS) -> None:
         self._schema = schema
-        self._max_letters = max_letters
+        self.max_letters = max_letters
         self._time = schema.time if schema.time is not None and schema.time.clock == "event" else None
         self._silent = schema.time.column if schema.time is not None and schema.time.clock == "arrival" else None
         self._fields = row_fields(schema, OWN_ID, max_letters)
@@ -118,7 +118,7 @@ class ColumnReader:
         """Read column by column, noting the names of those in which something is wrong."""
         columns: Columns = {}
         for feature, _ in self._features:
-            column = sent_column(feature, sent.get(feature.name), n_rows, self._max_letters)
+            column = sent_column(feature, sent.get(feature.name), n_rows, self.max_letters)
             if column is None:
                 suspects.append(feature.name)
             else:
@@ -156,7 +156,7 @@ class ColumnReader:
         for feature, get in self._features:
             values, found = _values(rows, feature.name, get, feature.nullable)
             present += found
-            column = None if values is None else listed_column(feature, values, self._max_letters)
+            column = None if values is None else listed_column(feature, values, self.max_letters)
             if column is None:
                 suspects.append(feature.name)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.payloads import OWN_ID, OWN_ID_LETTERS
-from service.row_fields import EARLIEST_US, LATEST_US
+from service.row_fields import EARLIEST_US, LATEST_US, MAX_LETTERS
 from service.tables import event_column, positional_names
 from service.tensors import DTYPES
 from training.clock import duration_us, to_us
@@ -26,8 +26,8 @@ _OWN_ID: Described = {
 _PLAIN = {"numeric": "number", "integer": "integer", "boolean": "boolean", "categorical": "string"}
 
 
-def feature_schema(feature: Feature) -> Described:
-    """Describe the values of a feature.
+def feature_schema(feature: Feature, max_letters: int = MAX_LETTERS) -> Described:
+    """Describe the values of a feature, texts of at most `max_letters` among them.
 
     Examples
     --------
@@ -35,6 +35,8 @@ def feature_schema(feature: Feature) -> Described:
     {'type': ['number', 'null'], 'minimum': -40}
     >>> feature_schema(Feature("size", "categorical", categories=("s", "m"), unknown="error"))
     {'type': 'string', 'enum': ['s', 'm']}
+    >>> feature_schema(Feature("town", "categorical"), max_letters=80)
+    {'type': 'string', 'maxLength': 80}
     """
     if feature.kind == "datetime":
         return {"anyOf": [*_INSTANT["anyOf"], {"type": "null"}]} if feature.nullable else _INSTANT
@@ -45,12 +47,14 @@ def feature_schema(feature: Feature) -> Described:
         described |= {name: bound for name, bound in bounds.items() if bound is not None}
     if feature.kind == "categorical" and feature.categories and feature.unknown == "error":
         described["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
+    elif feature.kind == "categorical":
+        described["maxLength"] = max_letters
     return described
 
 
-def row_schema_of(schema: Schema) -> Described:
+def row_schema_of(schema: Schema, max_letters: int = MAX_LETTERS) -> Described:
     """Describe a row as an object: features, the time column where requests carry one, the caller's own id."""
-    properties = {feature.name: feature_schema(feature) for feature in schema.features}
+    properties = {feature.name: feature_schema(feature, max_letters) for feature in schema.features}
     required = [feature.name for feature in schema.features if not feature.nullable]
     time = event_column(schema)
     if time is not None and schema.time is not None:
@@ -62,15 +66,25 @@ def row_schema_of(schema: Schema) -> Described:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": schema.extra == "ignore"}
 
 
-def instances_schema(schema: Schema, rows: Described) -> Described:
-    """Describe ``instances``: rows as objects; of a model with one column also bare values, or lists of one."""
+def rows_schema(row: Described, max_rows: int) -> Described:
+    """Describe a list of 1 to `max_rows` rows.
+
+    Examples
+    --------
+    >>> rows_schema({"type": "object"}, 9)
+    {'type': 'array', 'items': {'type': 'object'}, 'minItems': 1, 'maxItems': 9}
+    """
+    return {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
+
+
+def instances_schema(schema: Schema, rows: Described, max_letters: int = MAX_LETTERS) -> Described:
+    """Describe ``instances``: rows as objects (`rows`); of a model with one column also as many bare values, or lists of one."""
     if len(positional_names(schema)) > 1:
         return rows
-    value = feature_schema(schema.features[0])
+    value = feature_schema(schema.features[0], max_letters)
     if schema.features[0].kind == "boolean":
         value = {"anyOf": [value, {"enum": [0, 1]}]}
-    lists = {"type": "array", "items": value, "minItems": 1, "maxItems": 1}
-    return {"anyOf": [rows, *({"type": "array", "items": item, "minItems": 1, "maxItems": 100_000} for item in (value, lists))]}
+    return {"anyOf": [rows, *({**rows, "items": item} for item in (value, rows_schema(value, 1)))]}
 
 
 def tensors_schema() -> Described:
@@ -100,6 +114,16 @@ def tensors_schema() -> Described:
     }
 
 
+def labels_schema(max_rows: int) -> Described:
+    """Describe the body of a label request."""
+    return {
+        "type": "object",
+        "properties": {"labels": rows_schema({"oneOf": _LABEL_FORMS}, max_rows)},
+        "required": ["labels"],
+        "additionalProperties": False,
+    }
+
+
 def _time_schema(time: TimeColumn) -> Described:
     if time.kind == "timestamp":
         return _INSTANT
@@ -108,29 +132,15 @@ def _time_schema(time: TimeColumn) -> Described:
 
 
 _LABEL: Described = {"description": "A class, or a finite number; anything else is told to be invalid."}
-LABELS: Described = {
-    "type": "object",
-    "properties": {
-        "labels": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": 100_000,
-            "items": {
-                "oneOf": [
-                    {
-                        "type": "object",
-                        "properties": {name: kind, "label": _LABEL},
-                        "required": [name, "label"],
-                        "additionalProperties": False,
-                    }
-                    for name, kind in (("id", {"type": "string"}), ("own_id", _OWN_ID))
-                ]
-            },
-        }
-    },
-    "required": ["labels"],
-    "additionalProperties": False,
-}
+_LABEL_FORMS: list[Described] = [
+    {
+        "type": "object",
+        "properties": {name: kind, "label": _LABEL},
+        "required": [name, "label"],
+        "additionalProperties": False,
+    }
+    for name, kind in (("id", {"type": "string"}), ("own_id", _OWN_ID))
+]
 LABELS_ANSWER: Described = {
     "type": "object",
     "properties": {"results": {"type": "array", "items": {"type": "object", "required": ["status"]}}, "counts": {"type": "object"}},

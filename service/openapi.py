@@ -9,8 +9,19 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from service.answers import TABLE
 from service.deployment import Deployment
-from service.json_schemas import ERROR, LABELS, LABELS_ANSWER, PREDICTIONS, instances_schema, row_schema_of, tensors_schema
+from service.json_schemas import (
+    ERROR,
+    LABELS_ANSWER,
+    PREDICTIONS,
+    Described,
+    instances_schema,
+    labels_schema,
+    row_schema_of,
+    rows_schema,
+    tensors_schema,
+)
 
 Document = dict[str, Any]
 _TABLES = (
@@ -28,7 +39,7 @@ def release() -> str:
         return "0"
 
 
-def document(deployments: Sequence[Deployment], default_model: str | None) -> Document:
+def document(deployments: Sequence[Deployment], default_model: str | None, max_rows: int) -> Document:
     """Describe the service.
 
     Parameters
@@ -37,27 +48,29 @@ def document(deployments: Sequence[Deployment], default_model: str | None) -> Do
         What is loaded.
     default_model
         The model of ``/invocations``; None when it cannot be told.
+    max_rows
+        The most rows or labels of one request.
 
     Examples
     --------
-    >>> sorted(document([], None)["paths"])[:3]
+    >>> sorted(document([], None, 100)["paths"])[:3]
     ['/', '/health', '/livez']
     """
     paths: Document = dict(_plain_paths())
     for deployment in deployments:
-        paths |= _model_paths(deployment)
+        paths |= _model_paths(deployment, max_rows)
         if deployment.model == default_model:
-            paths["/invocations"] = _invocations(deployment)
+            paths["/invocations"] = _invocations(deployment, max_rows)
     if deployments:
         paths |= _shown_paths(deployments)
-    schemas = {"Error": ERROR, "Labels": LABELS, "LabelsAnswer": LABELS_ANSWER, "Predictions": PREDICTIONS}
-    schemas |= {f"Row.{d.model}": row_schema_of(d.artifact.schema) for d in deployments}
+    schemas = {"Error": ERROR, "Labels": labels_schema(max_rows), "LabelsAnswer": LABELS_ANSWER, "Predictions": PREDICTIONS}
+    schemas |= {f"Row.{d.model}": row_schema_of(d.artifact.schema, d.reader.max_letters) for d in deployments}
     keys = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Evergreen", "version": release(), "description": "Predictions, and the truth when it arrives."},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": keys},
+        "components": {"schemas": schemas, "responses": _refusals(), "securitySchemes": keys},
         "security": [{}, {"bearer": []}, {"key": []}],
     }
 
@@ -83,10 +96,10 @@ def _plain_paths() -> Document:
     }
 
 
-def _model_paths(deployment: Deployment) -> Document:
+def _model_paths(deployment: Deployment, max_rows: int) -> Document:
     name = deployment.model
-    row = {"$ref": f"#/components/schemas/Row.{name}"}
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": 100_000}
+    rows = _rows_of(deployment, max_rows)
+    instances = instances_schema(deployment.artifact.schema, rows, deployment.reader.max_letters)
     predictions = {"$ref": "#/components/schemas/Predictions"}
     golden = [dict(row) for row in deployment.artifact.golden.rows[:2]]
     labels = _post(
@@ -103,7 +116,7 @@ def _model_paths(deployment: Deployment) -> Document:
             "post": _post(
                 f"v1_predict_{name}",
                 "KServe V1, TensorFlow Serving, Vertex AI.",
-                _open("instances", instances_schema(deployment.artifact.schema, rows)),
+                _open("instances", instances),
                 _PREDICTED,
                 {"instances": golden},
             )
@@ -121,11 +134,14 @@ def _model_paths(deployment: Deployment) -> Document:
     }
 
 
-def _invocations(deployment: Deployment) -> Document:
-    rows = {"type": "array", "items": {"$ref": f"#/components/schemas/Row.{deployment.model}"}, "minItems": 1, "maxItems": 100_000}
+def _rows_of(deployment: Deployment, max_rows: int) -> Described:
+    return rows_schema({"$ref": f"#/components/schemas/Row.{deployment.model}"}, max_rows)
+
+
+def _invocations(deployment: Deployment, max_rows: int) -> Document:
     body = {
         "type": "object",
-        "properties": {"dataframe_records": rows, "params": {}},
+        "properties": {"dataframe_records": _rows_of(deployment, max_rows), "params": {}},
         "required": ["dataframe_records"],
         "additionalProperties": False,
     }
@@ -186,6 +202,7 @@ def _post(
         "requestBody": {"required": is_required, "content": {"application/json": content}},
         "responses": {
             "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
+            **{status: {"$ref": f"#/components/responses/{name}"} for status, name in _NAMES.items()},
             "default": _REFUSED,
         },
     }
@@ -199,6 +216,26 @@ def _open(name: str, content: Document) -> Document:
     return {"type": "object", "properties": {name: content}, "required": [name]}
 
 
+def _refusals() -> Document:
+    retry = {
+        "description": "Seconds after which to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+    return {
+        "TooLarge": _refusal(413, "More rows or bytes than one request may have"),
+        "TooOften": _refusal(429, "The key has asked more often than its rate allows") | {"headers": {"Retry-After": retry}},
+        "Unavailable": _refusal(503, "Not now, but worth another try", "worker.replaced") | {"headers": {"Retry-After": retry}},
+        "TooLate": _refusal(504, "No answer within the deadline; whether something was recorded is not known", "deadline.exceeded"),
+    }
+
+
+def _refusal(status: int, text: str, *codes_of_the_worker: str) -> Document:
+    codes = dict.fromkeys([*(code for _, answered, code in TABLE if answered == status), *codes_of_the_worker])
+    return {**_REFUSED, "description": f"{text}. `code` is one of: {', '.join(codes)}."}
+
+
+_NAMES = {"413": "TooLarge", "429": "TooOften", "503": "Unavailable", "504": "TooLate"}
 _REFUSED = {
     "description": "One error object for every failure; `fields` names every bad value.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},

@@ -275,8 +275,8 @@ class Serving:
         logger.critical("a request did not end in %g s: this worker is replaced", self._deadlines.seconds)
         self._app.note_deadline(request.head.environ)
         told = refusal_reply("504 Gateway Timeout", f"no answer within {self._deadlines.seconds:g} seconds", "deadline.exceeded")
+        self._is_doomed, self._worker.alive = True, False  # first, so that who is told can trust that we take nothing new
         request.connection.end_with(told)
-        self._is_doomed, self._worker.alive = True, False
         with suppress(OSError):
             os.write(self._worker.PIPE[1], b"1")
         time.sleep(LAST_WORDS_SECONDS)  # the loop, unless it is what hangs, answers what else is in flight and leaves itself

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,9 @@ from training.compiled_walkers import BoostingWalker, ForestWalker
 from training.rows import Columns
 
 CROSSOVER = 48
+ROWS_A_THREAD = 2500
+"""Many rows of one request are shared out between cores; so few that a thread costs nothing beside them are not."""
+MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class TreeEngine:
     Parameters
     ----------
     tables
-        For each categorical column its prepared columns a level, shape (n_levels, width); None when each is one column
-        and the look-ups answer its value.
+        For each categorical column its prepared columns a level, shape (n_levels, width); None where the trees ask for the level
+        itself, as they do unless a column has too many.
     width
         The columns of the matrix the trees see; the number of the tree comes after them.
     start
@@ -52,7 +57,7 @@ class TreeEngine:
     def answer(self, columns: Columns, count: int) -> Floats:
         """Return probabilities, shape (n, k), or values, shape (n,)."""
         matrix = self._matrix(columns, count)
-        total = self._in_one_call(matrix) if count <= self.crossover else self._tree_by_tree(matrix)
+        total = self._in_one_call(matrix) if count <= self.crossover else self._in_threads(matrix)
         if self.link == "mean":
             total /= self.trees
             return total if self.answers is not None else total[:, 0]
@@ -95,6 +100,14 @@ class TreeEngine:
             return np.asarray(np.add.accumulate(votes, axis=0)[-1].reshape(count, -1))
         terms = np.concatenate([np.repeat(self.start, count), said]).reshape(-1, outputs * count)
         return np.asarray(np.add.accumulate(terms, axis=0)[-1].reshape(outputs, count).T)
+
+    def _in_threads(self, matrix: Floats) -> Floats:
+        """Share many rows out between threads: the walk is most of the work and lets go of the interpreter."""
+        threads = min(len(matrix) // ROWS_A_THREAD, MOST_THREADS, os.cpu_count() or 1)
+        if threads < 2:
+            return self._tree_by_tree(matrix)
+        with ThreadPoolExecutor(threads) as pool:
+            return np.concatenate(list(pool.map(self._tree_by_tree, np.array_split(matrix, threads))))
 
     def _tree_by_tree(self, matrix: Floats) -> Floats:
         """Walk one tree with all rows, then the next: a tree stays in the cache."""

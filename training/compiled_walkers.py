@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,7 +29,32 @@ _RECORD = np.dtype(
     ]
 )
 """A node of histogram boosting, as scikit-learn lays it out; a test holds it against `PREDICTOR_RECORD_DTYPE`."""
-_NO_BITSETS = np.zeros((0, 8), np.uint32)
+MANY_ROWS = 1500
+"""From so many rows on it pays to copy a tree of a forest out of the joint tree: a tenth of what the walk then saves."""
+Bits = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Bitsets:
+    """Sets of whole numbers below 256, as histogram boosting stores them.
+
+    Parameters
+    ----------
+    left
+        Shape (n_sets, 8): what goes left at a categorical split.
+    known, of_column
+        What is known of each categorical column, shape (n_columns, 8), and the row of each column of the matrix in it; what is
+        neither in `left` nor known goes where missing values go.
+    """
+
+    left: Bits
+    known: Bits
+    of_column: Bits
+
+    @classmethod
+    def none(cls, width: int) -> Bitsets:
+        """Return what trees without categorical splits need, over `width` columns."""
+        return cls(np.zeros((0, 8), np.uint32), np.zeros((1, 8), np.uint32), np.zeros(width, np.uint32))
 
 
 @dataclass(frozen=True)
@@ -42,29 +66,39 @@ class ForestWalker:
     nodes
         Those of the joint tree, as boosting stores them: its walk makes the same comparisons on them, and unlike the trees of
         forests, which copy what they are given, it reads them where they lie. So all processes share one mapped file.
+    starts
+        Where each tree begins in the joint tree, and where the last ends.
     """
 
     nodes: npt.NDArray[Any]
+    starts: tuple[int, ...]
+    bitsets: Bitsets
     is_rounded: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, nodes: Nodes) -> ForestWalker:
-        """Return the walker of nodes without categorical splits."""
-        return cls(_records(nodes, 0))
+    def of(cls, joint: Nodes, starts: Whole, bitsets: Bitsets) -> ForestWalker:
+        """Return the walker of a joint tree."""
+        return cls(_records(joint, 0), tuple(starts.tolist()), bitsets)
 
     def walk(self, matrix: Floats) -> Floats:
         """Return what the leaf of each row says, shape (n,)."""
-        return _walk(self.nodes, matrix, _NO_BITSETS, _NO_BITSETS, np.zeros(matrix.shape[1], np.uint32))
+        return _walk(self.nodes, matrix, self.bitsets)
 
     def walk_one(self, matrix: Floats, number: int) -> Floats:
         """Return what the leaf of each row in tree `number` says; the last column of the matrix is written to."""
+        if len(matrix) >= MANY_ROWS:
+            return _walk(self._apart(number), matrix, self.bitsets)
         matrix[:, -1] = number
         return self.walk(matrix)
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Take what was stored; until 0.1 that was a tree of scikit-learn's forests."""
-        nodes = state["nodes"] if "nodes" in state else _records_of_tree(state["tree"])
-        object.__setattr__(self, "nodes", nodes)
+    def _apart(self, number: int) -> npt.NDArray[Any]:
+        """Return a copy of the nodes of one tree, its root first: it is walked without the levels that choose a tree."""
+        begin, end, leaves = self.starts[number], self.starts[number + 1], self.starts[-1]
+        own = np.concatenate([_whole(self.nodes[begin:end]), _whole(self.nodes[leaves:])]).view(_RECORD)
+        for side in ("left", "right"):
+            child = own[side].copy()
+            own[side] = child - np.where(child < leaves, np.uint32(begin), np.uint32(leaves - (end - begin)))
+        return own
 
 
 @dataclass(frozen=True)
@@ -78,56 +112,38 @@ class BoostingWalker:
     apart, roots
         The nodes of each tree on its own, one tree after the other, and where each begins: boosted trees are small, and
         without the levels that choose a tree many rows are walked a third faster.
-    left_bitsets
-        Shape (n_categorical_splits, 8): the categories that go left.
-    known_bitsets, bitset_of
-        The categories known of each categorical column, and the row of each column in them.
     """
 
     nodes: npt.NDArray[Any]
     apart: npt.NDArray[Any]
     roots: tuple[int, ...]
-    left_bitsets: npt.NDArray[np.uint32]
-    known_bitsets: npt.NDArray[np.uint32]
-    bitset_of: npt.NDArray[np.uint32]
+    bitsets: Bitsets
     is_rounded: ClassVar[bool] = False
 
     @classmethod
-    def of(
-        cls,
-        joint: Nodes,
-        trees: Nodes,
-        roots: Whole,
-        left_bitsets: npt.NDArray[np.uint32],
-        known_bitsets: npt.NDArray[np.uint32],
-        bitset_of: npt.NDArray[np.uint32],
-    ) -> BoostingWalker:
+    def of(cls, joint: Nodes, trees: Nodes, roots: Whole, bitsets: Bitsets) -> BoostingWalker:
         """Return the walker of a joint tree and the trees it was made of."""
         begin = np.repeat(roots, np.diff([*roots.tolist(), len(trees.left)]))
-        return cls(_records(joint, 0), _records(trees, begin), tuple(roots.tolist()), left_bitsets, known_bitsets, bitset_of)
+        return cls(_records(joint, 0), _records(trees, begin), tuple(roots.tolist()), bitsets)
 
     def walk(self, matrix: Floats) -> Floats:
         """Return what the leaf of each row says, shape (n,)."""
-        return self._walk(self.nodes, matrix)
+        return _walk(self.nodes, matrix, self.bitsets)
 
     def walk_one(self, matrix: Floats, number: int) -> Floats:
         """Return what the leaf of each row in tree `number` says."""
-        return self._walk(self.apart[self.roots[number] :], matrix)
-
-    def _walk(self, nodes: npt.NDArray[Any], matrix: Floats) -> Floats:
-        return _walk(nodes, matrix, self.left_bitsets, self.known_bitsets, self.bitset_of)
+        return _walk(self.apart[self.roots[number] :], matrix, self.bitsets)
 
 
-def _walk(
-    nodes: npt.NDArray[Any],
-    matrix: Floats,
-    left_bitsets: npt.NDArray[np.uint32],
-    known_bitsets: npt.NDArray[np.uint32],
-    bitset_of: npt.NDArray[np.uint32],
-) -> Floats:
+def _walk(nodes: npt.NDArray[Any], matrix: Floats, bitsets: Bitsets) -> Floats:
     out = np.empty(len(matrix))
-    boosting_walk()(nodes, matrix, left_bitsets, known_bitsets, bitset_of, 1, out)
+    boosting_walk()(nodes, matrix, bitsets.left, bitsets.known, bitsets.of_column, 1, out)
     return out
+
+
+def _whole(nodes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of nodes that numpy copies at once, not field by field."""
+    return nodes.view(f"V{_RECORD.itemsize}")
 
 
 def _records(nodes: Nodes, begin: Whole | int) -> npt.NDArray[Any]:
@@ -138,16 +154,4 @@ def _records(nodes: Nodes, begin: Whole | int) -> npt.NDArray[Any]:
     stored["feature_idx"], stored["num_threshold"] = nodes.feature, nodes.threshold
     stored["missing_go_to_left"], stored["value"], stored["is_leaf"] = nodes.missing_left, nodes.leaf, is_leaf
     stored["is_categorical"], stored["bitset_idx"] = nodes.bitset >= 0, np.maximum(nodes.bitset, 0)
-    return stored
-
-
-def _records_of_tree(tree: Any) -> npt.NDArray[Any]:
-    """Return the nodes of a joint tree that was stored as one tree of a forest."""
-    state = tree.__getstate__()
-    nodes, is_leaf = state["nodes"], state["nodes"]["left_child"] < 0
-    stored = np.zeros(len(nodes), _RECORD)
-    stored["left"], stored["right"] = (np.where(is_leaf, 0, nodes[side]) for side in ("left_child", "right_child"))
-    stored["feature_idx"] = np.maximum(nodes["feature"], 0)
-    stored["num_threshold"], stored["missing_go_to_left"] = nodes["threshold"], nodes["missing_go_to_left"]
-    stored["value"], stored["is_leaf"] = state["values"].reshape(-1), is_leaf
     return stored

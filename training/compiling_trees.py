@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from sklearn.ensemble import (
 )
 
 from training.compiled_joining import Nodes, join_trees
-from training.compiled_preparation import Categories, Floats, Numbers, Preparation
+from training.compiled_preparation import Categories, Floats, Preparation
 from training.compiled_reading import UnknownStepError
 from training.compiled_trees import TreeEngine
-from training.compiled_walkers import BoostingWalker, ForestWalker
+from training.compiled_walkers import Bitsets, BoostingWalker, ForestWalker
+from training.compiling_levels import ask_for_levels
 
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
@@ -45,23 +46,23 @@ def compile_forest(estimator: Any, preparation: Preparation) -> tuple[TreeEngine
         leaf = place.reshape(-1).astype(np.float64)
     roots, offset = _starts([t.node_count for t in trees])
     left, right = (np.concatenate([getattr(t, side) for t in trees]) for side in ("children_left", "children_right"))
-    joint = join_trees(
-        Nodes(
-            np.where(left < 0, -1, left + offset),
-            np.where(right < 0, -1, right + offset),
-            ours[np.maximum(np.concatenate([t.feature for t in trees]), 0)],
-            np.concatenate([t.threshold for t in trees]),
-            np.concatenate([t.missing_go_to_left for t in trees]).astype(np.uint8),
-            np.concatenate([t.weighted_n_node_samples for t in trees]),
-            leaf,
-            np.full(len(left), -1),
-        ),
-        roots,
-        preparation.width,
+    splits = Nodes(
+        np.where(left < 0, -1, left + offset),
+        np.where(right < 0, -1, right + offset),
+        ours[np.maximum(np.concatenate([t.feature for t in trees]), 0)],
+        np.concatenate([t.threshold for t in trees]),
+        np.concatenate([t.missing_go_to_left for t in trees]).astype(np.uint8),
+        np.concatenate([t.weighted_n_node_samples for t in trees]),
+        leaf,
+        np.full(len(left), -1),
     )
-    walker = ForestWalker.of(joint)
-    engine = TreeEngine(*_categories(preparation), preparation.width, len(trees), walker, np.zeros(1), answers, "mean")
-    return engine, joint.thresholds(preparation.width)
+    thresholds = splits.thresholds(preparation.width)
+    seen = _narrowed(splits, Bitsets.none(preparation.width), preparation, is_rounded=True)
+    joint, starts = join_trees(seen.splits, roots, seen.width)
+    walker = ForestWalker.of(joint, starts, seen.bitsets)
+    return TreeEngine(
+        seen.categories, preparation.numbers, seen.tables, seen.width, len(trees), walker, np.zeros(1), answers, "mean"
+    ), thresholds
 
 
 def compile_boosting(estimator: Any, preparation: Preparation) -> tuple[TreeEngine, dict[int, Floats]]:
@@ -94,15 +95,38 @@ def compile_boosting(estimator: Any, preparation: Preparation) -> tuple[TreeEngi
         nodes["value"],
         np.where(nodes["is_categorical"] == 1, nodes["bitset_idx"] + rows, -1),
     )
-    joint = join_trees(splits, roots, preparation.width)
     known, of_feature = estimator._bin_mapper.make_known_categories_bitsets()
     bitset_of = np.zeros(preparation.width, np.uint32)
     bitset_of[ours] = of_feature
-    bitsets = np.concatenate([t.raw_left_cat_bitsets for t in trees]).reshape(-1, 8)
-    walker = BoostingWalker.of(joint, splits, roots, bitsets, known.reshape(-1, 8), bitset_of)
+    bitsets = Bitsets(np.concatenate([t.raw_left_cat_bitsets for t in trees]).reshape(-1, 8), known.reshape(-1, 8), bitset_of)
+    thresholds = splits.thresholds(preparation.width)
+    seen = _narrowed(splits, bitsets, preparation, is_rounded=False)
+    joint, _ = join_trees(seen.splits, roots, seen.width)
+    walker = BoostingWalker.of(joint, seen.splits, roots, seen.bitsets)
     start = np.asarray(estimator._baseline_prediction, np.float64).reshape(-1)
-    engine = TreeEngine(*_categories(preparation), preparation.width, len(trees), walker, start, None, link)
-    return engine, joint.thresholds(preparation.width)
+    return TreeEngine(seen.categories, preparation.numbers, seen.tables, seen.width, len(trees), walker, start, None, link), thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the trees of an engine see, and how they ask for it."""
+
+    splits: Nodes
+    bitsets: Bitsets
+    categories: Categories
+    tables: tuple[Floats, ...] | None
+    width: int
+
+
+def _narrowed(splits: Nodes, bitsets: Bitsets, preparation: Preparation, *, is_rounded: bool) -> _Seen:
+    """Return trees that ask for the levels of categories, or, where one has too many, those that we have."""
+    columns = preparation.categories
+    lookups = tuple(c.lookup(list(range(len(c.table)))) for c in columns)
+    categories = Categories(tuple(c.name for c in columns), lookups)
+    narrow = ask_for_levels(splits, bitsets, columns, is_rounded=is_rounded)
+    if narrow is None:
+        return _Seen(splits, bitsets, categories, tuple(c.table for c in columns), preparation.width)
+    return _Seen(*narrow, categories, None, len(columns) + preparation.width - sum(c.table.shape[1] for c in columns))
 
 
 def _starts(sizes: list[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -114,13 +138,6 @@ def _starts(sizes: list[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
 def _check(estimator: Any, preparation: Preparation, outputs: int) -> None:
     if outputs != 1 or estimator.n_features_in_ != preparation.width or len(preparation.places) != preparation.width:
         raise UnknownStepError(f"{type(estimator).__name__} with {outputs} targets over {estimator.n_features_in_} columns is not known")
-
-
-def _categories(preparation: Preparation) -> tuple[Categories, Numbers, tuple[Floats, ...] | None]:
-    columns = preparation.categories
-    single = all(c.table.shape[1] == 1 for c in columns)
-    lookups = tuple(c.lookup(c.table[:, 0].tolist() if single else list(range(len(c.table)))) for c in columns)
-    return Categories(tuple(c.name for c in columns), lookups), preparation.numbers, None if single else tuple(c.table for c in columns)
 
 
 def _encode(estimator: Any, preparation: Preparation) -> tuple[npt.NDArray[np.bool_], Preparation]:

@@ -14,7 +14,7 @@ from training.clock import to_us
 from training.database import Database, upsert
 from training.documents import to_text
 from training.errors import RegistryError, VersionExistsError
-from training.moves import CHAMPION, MOVES, PREVIOUS, Cause, find_alias, known_model, known_version, point, select_moves, write_line
+from training.moves import CHAMPION, MOVES, PREVIOUS, Cause, find_alias, known_model, known_version, point, write_line
 from training.registry_tables import AliasRecord, Guard, LedgerEntry, ModelRecord, VersionRecord
 
 if TYPE_CHECKING:
@@ -270,13 +270,6 @@ class Registry:
             statement = statement.where(tables.ledger.c.model == model)
         with self._reading() as connection:
             return [LedgerEntry.of(row) for row in connection.execute(statement)]
-
-    def champion_at(self, model: str, when: datetime) -> str | None:
-        """Return the version that was champion at a machine time, read from the ledger."""
-        statement = select_moves(model).where(tables.ledger.c.at_us <= to_us(when)).order_by(tables.ledger.c.seq.desc()).limit(1)
-        with self._reading() as connection:
-            row = connection.execute(statement).one_or_none()
-        return None if row is None else str(row.version)
 
     def _reading(self) -> AbstractContextManager[sa.Connection]:
         self.prepare()

@@ -26,7 +26,6 @@ from training.profile import build_reference
 from training.progress import Progress, Silent
 from training.registry import Registry
 from training.rows import Rows
-from training.schema import Schema
 from training.search import LEAST_ROWS, SearchResult, fit
 from training.settings import Backend, Home
 from training.signing import load_or_make_key
@@ -200,13 +199,7 @@ def _rows(rows: Rows | pd.DataFrame | Path | str, spec: ModelSpec) -> Rows:
 
 
 def _ship(
-    shipped: Learned,
-    rows: Rows,
-    report: DataReport,
-    spec: ModelSpec,
-    errand: _Errand,
-    durations: dict[str, float],
-    progress: Progress,
+    shipped: Learned, rows: Rows, report: DataReport, spec: ModelSpec, errand: _Errand, durations: dict[str, float], progress: Progress
 ) -> TrainingResult:
     """Profile, write, register."""
     registry, now, began = errand.registry, errand.now or datetime.now(UTC), time.perf_counter()
@@ -219,18 +212,7 @@ def _ship(
     progress.advance("reference profile")
     digest, _ = write_rows(rows, spec.schema, home.rows)
     breaks = _breaks(registry, spec)
-    card = write_card(
-        spec,
-        now=now,
-        report=report,
-        metrics=shipped.evaluation,
-        baseline=shipped.baseline,
-        search=shipped.search,
-        algorithm=shipped.algorithm,
-        calibration=shipped.calibration,
-        serving=serving.sentence,
-        breaks=breaks,
-    )
+    card = _card(shipped, report, spec, serving.sentence, breaks, now)
     found, first, last = shipped.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
@@ -258,15 +240,34 @@ def _ship(
     )
     artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
     progress.advance(artifact.version)
-    if registry is not None:
-        if errand.run_id is None:
-            registry.put_model(spec, who=errand.who, now=now)
-        registry.register(artifact, who=errand.who, why=errand.why, run_id=errand.run_id, now=now)
-    progress.advance("registered" if registry is not None else "not registered")
+    progress.advance("not registered" if registry is None else _register(artifact, spec, errand, registry, now))
     progress.done()
     return TrainingResult(
         artifact, shipped.evaluation.overall, shipped.evaluation, shipped.baseline, report, found, shipped.calibration, breaks
     )
+
+
+def _card(shipped: Learned, report: DataReport, spec: ModelSpec, serving: str, breaks: tuple[str, ...], now: datetime) -> str:
+    return write_card(
+        spec,
+        now=now,
+        report=report,
+        metrics=shipped.evaluation,
+        baseline=shipped.baseline,
+        search=shipped.search,
+        algorithm=shipped.algorithm,
+        calibration=shipped.calibration,
+        serving=serving,
+        breaks=breaks,
+    )
+
+
+def _register(artifact: Artifact, spec: ModelSpec, errand: _Errand, registry: Registry, now: datetime) -> str:
+    """Register a version, with its model file when a person trained it; say so in a word."""
+    if errand.run_id is None:
+        registry.put_model(spec, who=errand.who, now=now)
+    registry.register(artifact, who=errand.who, why=errand.why, run_id=errand.run_id, now=now)
+    return "registered"
 
 
 def _report(shipped: Learned, report: DataReport, serving: dict[str, Any], breaks: tuple[str, ...]) -> dict[str, Any]:
@@ -282,19 +283,15 @@ def _report(shipped: Learned, report: DataReport, serving: dict[str, Any], break
 
 
 def _breaks(registry: Registry | None, spec: ModelSpec) -> tuple[str, ...]:
-    known = _registered_schema(registry, spec.model)
-    return () if known is None else tuple(known.breaks(spec.schema))
+    if registry is None:
+        return ()
+    try:
+        known = parse_spec(registry.get_model(spec.model).spec_text).schema
+    except UnknownModelError:
+        return ()
+    return tuple(known.breaks(spec.schema))
 
 
 def _champion(registry: Registry | None, model: str) -> str | None:
     record = None if registry is None else registry.alias(model, "champion")
     return None if record is None else record.version
-
-
-def _registered_schema(registry: Registry | None, model: str) -> Schema | None:
-    if registry is None:
-        return None
-    try:
-        return parse_spec(registry.get_model(model).spec_text).schema
-    except UnknownModelError:
-        return None

@@ -70,11 +70,6 @@ class Schema:
         return tuple(f.name for f in self.features)
 
     @property
-    def numeric_names(self) -> tuple[str, ...]:
-        """The features whose columns are float64."""
-        return tuple(f.name for f in self.features if f.is_number)
-
-    @property
     def categorical_names(self) -> tuple[str, ...]:
         """The features whose columns are str or None."""
         return tuple(f.name for f in self.features if not f.is_number)

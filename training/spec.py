@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.errors import SpecError, SpecProblem
-from training.metrics import METRICS, Metric
 from training.modelfile import read_model_file
 from training.policies import (
     Budget,
@@ -54,7 +53,7 @@ class ModelSpec:
     data
         Where the history lies, resolved against the folder of the model file; None when it comes from elsewhere.
     text
-        The YAML as it was written.
+        The YAML as it was written; :func:`parse_spec` reads it back.
     """
 
     model: str
@@ -68,15 +67,6 @@ class ModelSpec:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     data: Path | None = None
     text: str = ""
-
-    @property
-    def scoring(self) -> Metric:
-        """The metric itself, with its direction."""
-        return METRICS[self.metric]
-
-    def to_yaml(self) -> str:
-        """Return the YAML the spec was read from; :func:`parse_spec` reads it back."""
-        return self.text
 
 
 def load_spec(path: Path | str) -> ModelSpec:

@@ -18,7 +18,7 @@ _POLICY = (
 )
 
 
-def blueprint(deployments: Deployments, default_model: str | None) -> Blueprint:
+def blueprint(deployments: Deployments, default_model: str | None, max_rows: int) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("documents", __name__)
 
@@ -26,7 +26,7 @@ def blueprint(deployments: Deployments, default_model: str | None) -> Blueprint:
     def openapi() -> Response:
         loaded = deployments.all()
         only = loaded[0].model if len(loaded) == 1 else None
-        return json_answer(document(loaded, default_model or only))
+        return json_answer(document(loaded, default_model or only, max_rows))
 
     @routes.get("/docs", strict_slashes=False)
     def docs() -> Response:

@@ -77,7 +77,7 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def until(self, expression: str, within_seconds: float = 15.0) -> Any:
+    def until(self, expression: str, within_seconds: float = 90.0) -> Any:
         """Evaluate until the answer is true, and return it."""
         deadline = time.monotonic() + within_seconds
         while not (value := self.say(expression)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.service.conftest import REPOSITORY, Running, make_place, trained
 
 __all__ = ["trained"]
@@ -26,7 +26,7 @@ def live(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
     """A running service in which `/invocations` means `bikes`; one a module."""
     folder = tmp_path_factory.mktemp("clients")
     for place in make_place(trained, folder / "home"):
-        port = _free_port()
+        port = free_port()
         environment = {
             **os.environ,
             "EVERGREEN_HOME": str(place.home.path),
@@ -60,11 +60,3 @@ def _wait(running: Running) -> None:
         assert running.process.poll() is None, running.log.read_text()
         assert time.monotonic() < deadline, "it did not become ready in time"
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    for port in range(12000 + os.getpid() % 5000, 20000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no free port")

@@ -113,8 +113,8 @@ class Arena:
         }
         with open(self.log, "ab") as out:
             self._process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=REPOSITORY, stdout=out, stderr=out)
-        self.until(self.is_ready, within_seconds=60)
-        self.until(lambda: len(self.answering()) == 2, within_seconds=60)
+        self.until(self.is_ready)
+        self.until(lambda: len(self.answering()) == 2)
         return self
 
     def stop(self) -> int | None:
@@ -125,7 +125,7 @@ class Arena:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
-    def until(self, ask: Callable[[], Any], within_seconds: float = 30.0) -> Any:
+    def until(self, ask: Callable[[], Any], within_seconds: float = 90.0) -> Any:
         """Ask until the answer is true, and return it."""
         deadline = time.monotonic() + within_seconds
         while not (answer := ask()):
@@ -180,7 +180,7 @@ class Arena:
             for wire in wires:
                 wire.socket.close()
 
-    def wire(self, timeout: float = 30.0) -> Wire:
+    def wire(self, timeout: float = 60.0) -> Wire:
         """Open a connection."""
         return Wire(self.port, timeout=timeout)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +19,7 @@ from monitoring.workbench import Workbench
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.puppet import Puppet
 from tests.end_to_end.system import Example, Launch, System
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -114,18 +113,3 @@ def example(repository: Path, stream: ModuleType, tmp_path_factory: pytest.TempP
         return folder
 
     return write
-
-
-PORTS = itertools.count(20000 + os.getpid() % 5000)
-
-
-def free_port() -> int:
-    """Return a port nobody listens on, below the ephemeral range; never the same one twice."""
-    for port in PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port")

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from tests.end_to_end.arena import PREDICT, Arena
-from tests.end_to_end.conftest import free_port
 from tests.end_to_end.load import Load
 from tests.end_to_end.puppet import HOLD, Puppet, entries
 from tests.end_to_end.wire import Reply, Wire, request
+from tests.ports import free_port
 
 ROW = {"distance": 3.0, "hour": 8.0}
 CONTENT = {"rows": [ROW]}
@@ -275,7 +275,7 @@ def test_killed_workers_fail_only_what_was_on_them_and_are_replaced(puppets: Are
             psutil.Process(victim).suspend()
             lost |= served.ports_of(victim)
             os.kill(victim, signal.SIGKILL)
-            served.until(lambda victim=victim: victim not in served.workers() and len(served.answering(6)) == 2, within_seconds=60)
+            served.until(lambda victim=victim: victim not in served.workers() and len(served.answering(6)) == 2)
     code = served.stop()
 
     answered = {each.content["predictions"][0]["id"] for each in load.sent if each.status == 200}
@@ -293,7 +293,7 @@ def test_rows_that_hang_end_in_504_and_every_worker_answers_again(arena: Callabl
     served = arena(Puppet(str(strings), seconds=seconds)).start(DEADLINE_SECONDS="1")
     hanging = request(PREDICT, {"rows": [{"distance": HOLD, "hour": 1.0}]})
 
-    with served.wire(timeout=15) as wire:
+    with served.wire() as wire:
         refused = wire.ask(hanging)
     again = served.until(lambda: len(found := served.answering()) == 2 and found)
     answers = [served.predict(ROW)["predictions"][0]["value"] for _ in range(20)]

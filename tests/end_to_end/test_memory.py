@@ -22,8 +22,8 @@ from sklearn.ensemble import RandomForestRegressor
 from service.deployments import Deployments
 from service.metrics import ServiceMetrics
 from tests.end_to_end.arena import Arena
-from tests.end_to_end.conftest import free_port
 from tests.end_to_end.puppet import HOLD, entries
+from tests.ports import free_port
 from training.database import open_database
 from training.preprocessing import build_pipeline
 from training.registry import Registry

@@ -15,8 +15,8 @@ import pytest
 
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.brittle import BREAKS, SPEC, brittle_pipeline, rides
-from tests.end_to_end.conftest import free_port
 from tests.end_to_end.wire import Reply, request
+from tests.ports import free_port
 from training.artifact import load_verified
 from training.signing import load_or_make_key
 

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from sklearn.linear_model import LinearRegression
 
 from service.log_tables import predictions
 from service.prediction_log import PredictionLog
+from tests.ports import free_port
 from training.database import open_database
 from training.registry import Registry
 from training.run import wrap_imported
@@ -205,17 +205,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made = wrap_imported(pipeline, spec, table, home=home, registry=registry, now=NOW)
     registry.promote("fares", made.version, expected=None, who="test", why="test", now=NOW)
     database.close()
-    set_up = Stage(home, _free_port(), tmp_path / "processes.log")
+    set_up = Stage(home, free_port(), tmp_path / "processes.log")
     yield set_up
     set_up.stop()
-
-
-def _free_port() -> int:
-    for port in range(25001 + 2 * (os.getpid() % 2500), 32000, 2):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no free port")
 
 
 def _until(ask: Callable[[], bool], within_seconds: float) -> None:

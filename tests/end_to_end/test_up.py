@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 SPELLS = re.compile(r"^(curl -s .*)\n(\{.*\})$", re.MULTILINE)
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="NOT CHECKED: no curl here, so nothing to paste into")
@@ -158,9 +159,3 @@ def finish(running: Running) -> None:
         running.stop()
     assert running.process.stdout is not None
     running.process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

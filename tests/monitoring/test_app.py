@@ -15,15 +15,10 @@ from pathlib import Path
 import pytest
 
 from monitoring.settings import from_environment
+from tests.ports import free_port
 from training.errors import SettingsError
 
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

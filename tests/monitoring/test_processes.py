@@ -14,6 +14,7 @@ import pytest
 
 from monitoring.errors import ProcessError
 from monitoring.processes import Processes, refuse_taken
+from tests.ports import free_port
 
 SERVER = """
 import http.server, pathlib, subprocess, sys
@@ -28,9 +29,7 @@ http.server.HTTPServer(("127.0.0.1", int(open("port").read())), Answer).serve_fo
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from service.app import create_app, service_of
 from service.settings import ServiceSettings
+from tests import ports
 from training.artifact import Artifact
 from training.database import open_database
 from training.registry import Registry
@@ -192,7 +192,7 @@ def ride() -> dict[str, Any]:
 def until() -> Callable[..., Any]:
     """Ask until the answer is true, and give it."""
 
-    def wait(ask: Callable[[], Any], within_seconds: float = 20.0) -> Any:
+    def wait(ask: Callable[[], Any], within_seconds: float = 90.0) -> Any:
         deadline = time.monotonic() + within_seconds
         while not (answer := ask()):
             assert time.monotonic() < deadline, "it did not come true in time"
@@ -204,12 +204,7 @@ def until() -> Callable[..., Any]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port below the ephemeral ones that nobody listens on."""
-    for port in range(20000 + os.getpid() % 5000, 32000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no free port")
+    return ports.free_port()
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import marshmallow as ma
@@ -12,31 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.columns import EXTRA, MAX_LISTED, ColumnReader
+from service.columns import EXTRA, MAX_LISTED
 from service.errors import InvalidRowsError
 from service.payloads import OWN_ID
 from service.row_fields import row_schema
-from training.schema import Feature, Schema, TimeColumn
-
-FEATURES = (
-    Feature("plain", "numeric"),
-    Feature("bounded", "numeric", nullable=True, minimum=-1, maximum=5, out_of_range="error"),
-    Feature("clipped", "numeric", nullable=True, minimum=0, maximum=1, out_of_range="clip"),
-    Feature("count", "integer", nullable=True),
-    Feature("flag", "boolean", nullable=True),
-    Feature("word", "categorical", nullable=True),
-    Feature("choice", "categorical", categories=("a", "b"), unknown="error"),
-    Feature("since", "datetime", nullable=True),
-)
-STAMPED = TimeColumn("at", "timestamp")
-LETTERS = 200
-NUMBERED = TimeColumn("at", "ordinal", datetime(2000, 1, 1, tzinfo=UTC), timedelta(hours=1))
-GOOD = {"plain": 1.5, "bounded": 2, "clipped": 9.0, "count": 3, "flag": True, "word": "x", "choice": "a", "since": "2026-01-01", "at": 5}
-
-
-def schema(extra: str = "ignore", time: TimeColumn | None = STAMPED) -> Schema:
-    return Schema(FEATURES, target="y", task="regression", time=time, extra=extra)  # type: ignore[arg-type]
-
+from tests.service.kinds import FEATURES, GOOD, LETTERS, NUMBERED, STAMPED, reader, schema
+from training.schema import Schema, TimeColumn
 
 odd_values: st.SearchStrategy[Any] = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 8), st.floats(), st.integers(), st.just(10**400), st.just(2.5),
@@ -76,11 +57,11 @@ def said_by_marshmallow(found: Schema, rows: list[Any]) -> set[tuple[int, str, s
 @settings(max_examples=500, deadline=None)
 @given(row_lists(), st.sampled_from(["ignore", "error"]), st.sampled_from([STAMPED, NUMBERED, None]))
 def test_both_paths_take_and_refuse_the_same_rows_with_the_same_words(rows: list[Any], extra: str, time: TimeColumn | None) -> None:
-    reader = ColumnReader(schema(extra, time), LETTERS)
+    read = reader(extra, time)
     sent = rows if time else without_time(rows)
 
-    table, suspects = reader.try_read(sent)
-    explained = reader.explain(sent, suspects)
+    table, suspects = read.try_read(sent)
+    explained = read.explain(sent, suspects)
 
     expected = said_by_marshmallow(schema(extra, time), sent)
     assert (table is not None) == (not expected)
@@ -92,12 +73,12 @@ def without_time(rows: list[Any]) -> list[Any]:
 
 
 def test_columns_come_in_schema_order_with_their_types() -> None:
-    table = ColumnReader(schema()).read([dict(reversed(GOOD.items())), {"plain": 2, "choice": "b", "at": 6}])
+    table = reader().read([dict(reversed(GOOD.items())), {"plain": 2, "choice": "b", "at": 6}])
 
     assert list(table.columns) == [feature.name for feature in FEATURES]
     assert [values.dtype.kind for values in table.columns.values()] == ["f", "f", "f", "f", "f", "O", "O", "f"]
     assert table.columns["clipped"].tolist()[0] == 1.0
-    assert table.columns["word"].tolist() == ["x", None]
+    assert table.columns["odd name"].tolist() == ["x", None]
     assert math.isnan(table.columns["since"][1])
     assert table.columns["since"][0] == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     assert table.event_us is not None
@@ -114,7 +95,7 @@ def test_columns_come_in_schema_order_with_their_types() -> None:
     ],
 )
 def test_event_times_are_read_in_every_form(time: TimeColumn, value: object, expected: int) -> None:
-    table = ColumnReader(schema(time=time)).read([{**GOOD, "at": value}])
+    table = reader(time=time).read([{**GOOD, "at": value}])
 
     assert table.event_us is not None
     assert table.event_us.tolist() == [expected]
@@ -125,7 +106,7 @@ def test_event_times_are_read_in_every_form(time: TimeColumn, value: object, exp
 @pytest.mark.parametrize("time", [STAMPED, NUMBERED], ids=["timestamp", "ordinal"])
 def test_a_time_beyond_all_calendars_is_named(time: TimeColumn, value: float) -> None:
     with pytest.raises(InvalidRowsError) as refused:
-        ColumnReader(schema(time=time)).read([{**GOOD, "at": value}])
+        reader(time=time).read([{**GOOD, "at": value}])
 
     assert refused.value.counts == {("at", "not_a_time"): 1}
 
@@ -134,7 +115,7 @@ def test_every_bad_value_is_named_and_the_rest_is_counted() -> None:
     rows = [{**GOOD, "plain": "no", "count": 0.5} for _ in range(300)]
 
     with pytest.raises(InvalidRowsError) as refused:
-        ColumnReader(schema()).read(rows)
+        reader().read(rows)
 
     assert refused.value.total == 600
     assert len(refused.value.problems) == MAX_LISTED
@@ -144,16 +125,16 @@ def test_every_bad_value_is_named_and_the_rest_is_counted() -> None:
 
 @pytest.mark.parametrize("word", [None, "y"], ids=["beside null", "beside text"])
 def test_a_text_that_is_too_long_is_named_and_shown_shortened(word: str | None) -> None:
-    reader = ColumnReader(schema(), max_letters=70)
-    rows = [{**GOOD, "word": word}, {**GOOD, "word": "x" * 71}, {**GOOD, "word": "x" * 70}]
+    read = reader(max_letters=70)
+    rows = [{**GOOD, "odd name": word}, {**GOOD, "odd name": "x" * 71}, {**GOOD, "odd name": "x" * 70}]
 
     with pytest.raises(InvalidRowsError) as refused:
-        reader.read(rows)
+        read.read(rows)
 
     assert [problem.to_dict() for problem in refused.value.problems] == [
         {
             "row": 1,
-            "field": "word",
+            "field": "odd name",
             "code": "too_long",
             "got": "'" + "x" * 60 + "'…",
             "want": "a string of at most 70 letters, not 71",
@@ -162,24 +143,24 @@ def test_a_text_that_is_too_long_is_named_and_shown_shortened(word: str | None) 
 
 
 def test_an_ignored_column_is_counted_and_the_nearest_name_suggested() -> None:
-    reader = ColumnReader(schema())
+    read = reader()
 
-    table = reader.read([{**GOOD, "boundd": 1}, {**GOOD, "zzz": 1}, {**GOOD, "zzz": 2}])
+    table = read.read([{**GOOD, "boundd": 1}, {**GOOD, "zzz": 1}, {**GOOD, "zzz": 2}])
 
     assert table.ignored == {"boundd": 1, "zzz": 2}
-    assert (reader.hint("boundd"), reader.hint("zzz")) == ("; did you mean 'bounded'?", "")
+    assert (read.hint("boundd"), read.hint("zzz")) == ("; did you mean 'bounded'?", "")
 
 
 def test_an_extra_column_is_refused_where_the_schema_says_so() -> None:
     with pytest.raises(InvalidRowsError) as refused:
-        ColumnReader(schema(extra="error")).read([GOOD, {**GOOD, "plian": 1}])
+        reader(extra="error").read([GOOD, {**GOOD, "plian": 1}])
 
     assert refused.value.counts == {(EXTRA, "extra_field"): 1}
     assert refused.value.problems[0].want == "no such column; did you mean 'plain'?"
 
 
 def test_own_ids_are_read_and_may_be_left_out() -> None:
-    table = ColumnReader(schema()).read([{**GOOD, OWN_ID: "ride-1"}, GOOD, {**GOOD, OWN_ID: 7}])
+    table = reader().read([{**GOOD, OWN_ID: "ride-1"}, GOOD, {**GOOD, OWN_ID: 7}])
 
     assert table.own_ids == ["ride-1", None, "7"]
 
@@ -187,6 +168,6 @@ def test_own_ids_are_read_and_may_be_left_out() -> None:
 def test_the_time_column_may_come_along_unasked_when_arrival_is_the_clock() -> None:
     arrival = TimeColumn("at", "timestamp", clock="arrival")
 
-    table = ColumnReader(schema(extra="error", time=arrival)).read([GOOD])
+    table = reader(extra="error", time=arrival).read([GOOD])
 
     assert (table.event_us, table.ignored) == (None, {})

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 
 from service.access import POLICY
+from service.answers import TABLE
+from service.app import create_app, service_of
 from service.json_schemas import feature_schema, row_schema_of
+from service.marks import OVERLOADED
+from service.replies import refusal_reply
 from service.routes.documents import PAGES
 from training.schema import Feature, Schema, TimeColumn
+
+ASKED = ("/models/bikes/predict", "/v1/models/bikes:predict", "/v2/models/bikes/infer", "/models/bikes/labels", "/invocations")
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def asking(place: Any) -> Iterator[Callable[..., FlaskClient]]:
+    """Make a client of a service with settings of its own."""
+    made = []
+
+    def make(**settings: Any) -> FlaskClient:
+        made.append(create_app(place.settings(default_model="bikes", **settings)))
+        service_of(made[-1]).deployments.refresh()
+        return made[-1].test_client()
+
+    yield make
+    for each in made:
+        service_of(each).stop()
+
+
+def described(document: dict[str, Any], path: str, status: int) -> dict[str, Any]:
+    """The answer that the document names for a POST."""
+    named = document["paths"][path]["post"]["responses"][str(status)]
+    answer: dict[str, Any] = document["components"]["responses"][named["$ref"].rpartition("/")[2]]
+    return answer
+
+
+def assert_is_described(answer: Any, document: dict[str, Any], path: str, status: int) -> None:
+    """Assert that a refusal is what the document says of it: body, code and headers."""
+    told = described(document, path, status)
+    schema = told["content"]["application/json"]["schema"]
+    jsonschema.validate(answer.json, {**schema, "components": document["components"]})
+    assert answer.status_code == status
+    assert answer.json["code"] in told["description"]
+    assert {name for name in told.get("headers", {}) if int(answer.headers.get(name, 0)) < 1} == set()
 
 
 def test_each_model_has_its_own_paths(client: FlaskClient) -> None:
@@ -68,15 +111,102 @@ def test_the_page_asks_nobody_else(name: str) -> None:
     assert re.findall(r"https?://|//cdn", (PAGES / name).read_text()) == []
 
 
+@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize(("status", "waits"), [(413, False), (429, True), (503, True), (504, False)])
+def test_a_refusal_has_its_own_answer_in_the_document(asking: Callable[..., FlaskClient], path: str, status: int, waits: bool) -> None:
+    told = described(asking().get("/openapi.json").json, path, status)
+
+    assert told["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
+    assert ("Retry-After" in told.get("headers", {})) == waits
+
+
+def test_every_code_of_these_refusals_is_told(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").json
+
+    codes = {(status, code) for _, status, code in TABLE if status in (413, 429, 503)}
+    codes |= {(503, "worker.replaced"), (504, "deadline.exceeded")}
+
+    told = {status: described(document, "/models/bikes/predict", status)["description"] for status in (413, 429, 503, 504)}
+    assert {(status, code) for status, code in codes if code not in told[status]} == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "form"), [(ASKED[0], "rows"), (ASKED[1], "instances"), (ASKED[3], "labels"), (ASKED[4], "dataframe_records")]
+)
+def test_the_most_rows_are_those_of_the_settings(asking: Callable[..., FlaskClient], ride: dict[str, Any], path: str, form: str) -> None:
+    client = asking(max_rows=2)
+    document = client.get("/openapi.json").json
+    row = {"own_id": "1", "label": "true"} if form == "labels" else ride
+
+    taken, refused = [client.post(path, json={form: [row] * n_rows}) for n_rows in (2, 3)]
+
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    body = document["components"]["schemas"]["Labels"] if form == "labels" else body
+    assert body["properties"][form]["maxItems"] == 2
+    assert taken.status_code == 200
+    assert_is_described(refused, document, path, 413)
+
+
+def test_the_longest_text_is_that_of_the_settings(asking: Callable[..., FlaskClient], ride: dict[str, Any]) -> None:
+    client = asking(max_string_letters=12)
+    row = client.get("/openapi.json").json["components"]["schemas"]["Row.bikes"]["properties"]
+
+    statuses = [client.post(ASKED[0], json={"rows": [{**ride, "district": "\N{BICYCLE}" * n}]}).status_code for n in (12, 13)]
+
+    assert {name: described["maxLength"] for name, described in row.items() if "maxLength" in described} == {"district": 12}
+    assert statuses == [200, 422]
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_a_key_beyond_its_rate_is_told_what_the_document_says(asking: Callable[..., FlaskClient], tmp_path: Path, path: str) -> None:
+    key = {"id": "shop", "sha256": hashlib.sha256(b"secret").hexdigest(), "scopes": ["predict", "label"], "rate": 0.001, "burst": 1}
+    keys_file = tmp_path / "keys.json"
+    keys_file.write_text(json.dumps({"keys": [key]}))
+    client = asking(keys_file=keys_file)
+
+    answers = [client.post(path, json={}, headers={"X-API-Key": "secret"}) for _ in range(2)]
+
+    assert_is_described(answers[1], client.get("/openapi.json").json, path, 429)
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_too_many_in_flight_are_told_what_the_document_says(asking: Callable[..., FlaskClient], path: str) -> None:
+    client = asking()
+
+    answer = client.post(path, json={}, environ_overrides={OVERLOADED: True})
+
+    assert_is_described(answer, client.get("/openapi.json").json, path, 503)
+
+
+@pytest.mark.parametrize("path", ASKED[:3] + ASKED[4:])
+def test_a_full_spool_is_told_as_the_document_says(asking: Callable[..., FlaskClient], path: str) -> None:
+    client = asking(spool_max_bytes=1)
+    document = client.get("/openapi.json").json
+    example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    answer = client.post(path, json=example)
+
+    assert_is_described(answer, document, path, 503)
+    assert answer.json["code"] == "spool_full"
+
+
+def test_a_worker_that_gives_up_says_what_the_document_says(client: FlaskClient) -> None:
+    payload = refusal_reply("504 Gateway Timeout", "no answer within 1 seconds", "deadline.exceeded")
+
+    answer = Response(payload.partition(b"\r\n\r\n")[2], status=504, content_type="application/json")
+    assert_is_described(answer, client.get("/openapi.json").json, ASKED[0], 504)
+
+
 @pytest.mark.parametrize(
     ("feature", "expected"),
     [
         (Feature("n", "integer"), {"type": "integer"}),
+        (Feature("n", "categorical", nullable=True, categories=("a",)), {"type": ["string", "null"], "maxLength": 10_000}),
         (Feature("n", "boolean", nullable=True), {"type": ["boolean", "null"]}),
         (Feature("n", "numeric", minimum=0, maximum=1, out_of_range="clip"), {"type": "number"}),
         (Feature("n", "categorical", nullable=True, categories=("a",), unknown="error"), {"type": ["string", "null"], "enum": ["a", None]}),
     ],
-    ids=["integer", "nullable", "clipped", "categories"],
+    ids=["integer", "texts", "nullable", "clipped", "categories"],
 )
 def test_a_feature_is_described_by_what_is_taken(feature: Feature, expected: dict[str, Any]) -> None:
     assert feature_schema(feature) == expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,31 +14,9 @@ from hypothesis import strategies as st
 from service.columns import ColumnReader, Table
 from service.errors import InvalidRowsError, RequestError
 from service.payloads import OWN_ID, parse_json, rows_in
+from tests.service.kinds import GOOD, NUMBERED, STAMPED, reader
 from training.schema import Feature, Schema, TimeColumn
 
-FEATURES = (
-    Feature("plain", "numeric"),
-    Feature("bounded", "numeric", nullable=True, minimum=-1, maximum=5, out_of_range="error"),
-    Feature("clipped", "numeric", nullable=True, minimum=0, maximum=1, out_of_range="clip"),
-    Feature("count", "integer", nullable=True),
-    Feature("flag", "boolean", nullable=True),
-    Feature("odd name", "categorical", nullable=True),
-    Feature("choice", "categorical", categories=("a", "b"), unknown="error"),
-    Feature("since", "datetime", nullable=True),
-)
-STAMPED = TimeColumn("at", "timestamp")
-NUMBERED = TimeColumn("at", "ordinal", datetime(2000, 1, 1, tzinfo=UTC), timedelta(hours=1))
-GOOD = {
-    "plain": 1.5,
-    "bounded": 2,
-    "clipped": 9.0,
-    "count": 3,
-    "flag": True,
-    "odd name": "x",
-    "choice": "a",
-    "since": "2026-01-01",
-    "at": 5,
-}
 MAX_ROWS = 30
 
 odd_texts = st.sampled_from(
@@ -75,10 +52,6 @@ odd_texts = st.sampled_from(
         *("NaN", "Infinity", "[]", "{}", "[1]", "01", "1.", ".5", "+1", "0x1", "nul", '"' + "x" * 300 + '"', '"not closed', ""),
     ]
 )
-
-
-def reader(time: TimeColumn | None = STAMPED, extra: str = "ignore") -> ColumnReader:
-    return ColumnReader(Schema(FEATURES, target="y", task="regression", time=time, extra=extra), 200)  # type: ignore[arg-type]
 
 
 @st.composite
@@ -120,7 +93,7 @@ def the_long_way(read: ColumnReader, body: bytes) -> Table | None:
 @settings(max_examples=600, deadline=None)
 @given(bodies(), st.sampled_from([STAMPED, NUMBERED]))
 def test_whatever_is_taken_at_once_is_taken_the_long_way_with_the_same_values(body: bytes, time: TimeColumn) -> None:
-    read = reader(time)
+    read = reader(time=time)
 
     table = read.read_json(body, MAX_ROWS)
 

@@ -12,11 +12,9 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.linear_model import LogisticRegression
-from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from training.borrowed import _borrow
-from training.compiled_joining import Nodes
-from training.compiled_walkers import _RECORD, ForestWalker
+from training.compiled_walkers import _RECORD
 from training.preprocessing import build_pipeline
 from training.run import wrap_imported
 from training.schema import frame
@@ -114,21 +112,3 @@ def test_a_function_that_lies_elsewhere_is_imported_the_long_way(tmp_path: Path,
 
 def test_nodes_lie_as_scikit_learn_lays_them() -> None:
     assert _RECORD == PREDICTOR_RECORD_DTYPE
-
-
-def test_a_forest_stored_as_one_tree_of_scikit_learn_is_still_read() -> None:
-    two = np.array
-    nodes = Nodes(
-        two([1, -1, -1]), two([2, -1, -1]), two([0, 0, 0]), two([0.5, 0, 0]), two([1, 0, 0]), np.ones(3), two([0, 7.0, 8.0]), two([-1] * 3)
-    )
-    stored = np.zeros(3, NODE_DTYPE)
-    stored["left_child"], stored["right_child"], stored["feature"] = [1, -1, -1], [2, -1, -1], [0, -2, -2]
-    stored["threshold"], stored["missing_go_to_left"] = [0.5, -2, -2], [1, 0, 0]
-    tree = Tree(2, np.array([1], dtype=np.intp), 1)
-    tree.__setstate__({"max_depth": 1, "node_count": 3, "nodes": stored, "values": nodes.leaf.reshape(3, 1, 1)})
-    old = ForestWalker.__new__(ForestWalker)
-
-    old.__setstate__({"tree": tree})
-
-    matrix = np.array([[0.25, 0.0], [0.75, 0.0], [np.nan, 0.0]])
-    assert old.walk(matrix).tolist() == ForestWalker.of(nodes).walk(matrix).tolist() == [7.0, 8.0, 7.0]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -144,6 +145,41 @@ def test_trees_give_the_same_bits_in_one_call_and_tree_by_tree(family: str, task
     compiled = replace(compiled, engine=replace(engine, crossover=crossover))
 
     assert (answers(compiled, held_out(task).columns) == answers(model_of(family, task), held_out(task).columns)).all()
+
+
+@pytest.mark.parametrize("family", ["random forest", "extra trees", "boosting"])
+def test_many_rows_shared_out_between_threads_are_answered_to_the_bit(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.compiled_trees.ROWS_A_THREAD", 100)
+    monkeypatch.setattr("training.compiled_trees.os.cpu_count", lambda: 3)
+    monkeypatch.setattr("training.compiled_walkers.MANY_ROWS", 50)
+    compiled = compiled_of(family, "multiclass")
+    compiled = replace(compiled, engine=replace(compiled.engine, crossover=0))  # type: ignore[type-var]
+
+    said = answers(compiled, held_out("multiclass").columns)
+
+    assert (said == answers(model_of(family, "multiclass"), held_out("multiclass").columns)).all()
+
+
+@pytest.mark.parametrize("levels", [200, 300])
+@pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)]
+)
+@pytest.mark.parametrize("estimator", [RandomForestRegressor(5, random_state=0), HistGradientBoostingRegressor(max_iter=20)])
+def test_trees_ask_for_the_level_of_a_category_unless_it_has_too_many(estimator: Any, encoder: Any, levels: int) -> None:
+    rng = np.random.default_rng(0)
+    columns: Columns = {"c": np.array([f"c{k}" for k in rng.integers(levels, size=3000)], object), "x": rng.normal(size=3000)}
+    target = np.array([float(c[1:]) % 7 for c in columns["c"]]) + columns["x"]
+    schema = Schema((Feature("c", "categorical"), Feature("x", "numeric")), "y", "regression")
+    preparation = ColumnTransformer(
+        [("c", make_pipeline(CategoryFiller(), encoder), ["c"]), ("x", SimpleImputer(), ["x"])], sparse_threshold=0
+    )
+    pipeline = Pipeline([("prepare", preparation), ("estimate", clone(estimator))]).fit(frame(columns, schema), target)
+    model = FittedModel.of(pipeline, schema)
+
+    compiled = compile_model(model, Rows(columns, target, np.arange(3000)))
+
+    assert isinstance(compiled, CompiledModel), compiled
+    assert (compiled.engine.tables is None) == (levels < 256)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("scale", [False, True])

@@ -359,16 +359,6 @@ def test_the_ledger_is_append_only_in_the_database(statement: sa.Executable, reg
     assert len(registry.ledger()) == 5
 
 
-def test_the_champion_of_a_past_moment_is_known(registry: Registry, promote: Callable[..., object]) -> None:
-    promote(A.version, expected=None, now=NOW + HOUR)
-    promote(B.version, expected=A.version, now=NOW + 2 * HOUR)
-    registry.roll_back("bikes", expected=B.version, who="loop", why="", now=NOW + 3 * HOUR)
-
-    then = [registry.champion_at("bikes", NOW + hours * HOUR) for hours in (0, 1, 1.5, 2, 3, 9)]
-
-    assert then == [None, A.version, A.version, B.version, A.version, A.version]
-
-
 def test_a_registry_is_made_while_the_database_is_gone(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/evergreen.db", create=False)
     registry = Registry(database)

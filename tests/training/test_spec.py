@@ -30,7 +30,7 @@ def test_the_least_model_file_gets_a_default_for_everything() -> None:
     spec = parse_spec(LEAST)
 
     assert (spec.metric, spec.labels.delay, spec.training.holdout, spec.retraining.act) == ("log_loss", timedelta(days=1), 0.2, "auto")
-    assert parse_spec(spec.to_yaml()) == spec
+    assert parse_spec(spec.text) == spec
 
 
 def test_every_mistake_is_told_at_once_with_line_and_field() -> None:
