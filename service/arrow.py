@@ -101,7 +101,8 @@ def _sent(table: pa.Table, schema: Schema) -> SentTable:
 def _values(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
     kind = column.type
     nulls = column.null_count
-    if any(feature.name == name and feature.kind == "categorical" for feature in schema.features):
+    feature = schema.by_name.get(name)
+    if feature is not None and feature.kind == "categorical":
         texts = arrow_texts(column)
         if texts is not None:
             return texts
@@ -111,7 +112,7 @@ def _values(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
         return _times(column, name, schema)
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
-    is_nullable = any(feature.name == name and feature.nullable and feature.kind != "boolean" for feature in schema.features)
+    is_nullable = feature is not None and feature.nullable and feature.kind != "boolean"
     if pa.types.is_floating(column.type) and (nulls == 0 or is_nullable):
         return numbers_in(column.combine_chunks())
     if nulls == 0 and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
@@ -122,7 +123,7 @@ def _values(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
 def _times(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
     """Give seconds since 1970 where a time is wanted, else dates (which no other column takes)."""
     stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
-    wants_time = any(feature.name == name and feature.kind == "datetime" for feature in schema.features)
+    wants_time = name in schema.by_name and schema.feature(name).kind == "datetime"
     is_event = name == event_column(schema) and schema.time is not None and schema.time.kind == "timestamp"
     if not wants_time and not is_event:
         return [None if np.isnat(value) else value for value in stamps.cast(pa.timestamp("us")).to_numpy()]

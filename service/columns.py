@@ -213,7 +213,7 @@ class ColumnReader:
         if self._time is None:
             return None, 0
         name = self._time.column
-        is_feature = any(feature.name == name for feature, _ in self._features)
+        is_feature = name in self._schema.by_name
         values, found = _values(rows, name, itemgetter(name), nullable=False)
         event_us = None if values is None else event_us_of(self._time, values)
         if event_us is None and name not in suspects:

@@ -17,7 +17,7 @@ from service.errors import UnreadableBodyError
 from service.feature_columns import Values, as_truth, uncoded
 from service.nesting import MAX_DEPTH
 from service.payloads import OWN_ID, parse_json, shown
-from service.tables import SentTable, event_column, positional_names, typed_text
+from service.tables import SentTable, event_column, typed_text
 from service.tensors import Tensor, check_shape, from_bytes, from_json, to_bytes
 from training.prediction import Prediction
 from training.schema import Schema
@@ -121,7 +121,7 @@ def _split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
 
 def _raw_table(body: bytes, schema: Schema, max_rows: int) -> SentTable:
     """Read a body that is nothing but FP64, row-major, in the order of the metadata's inputs."""
-    names = positional_names(schema)
+    names = schema.request_names
     if schema.categorical_names:
         raise UnreadableBodyError("a raw body is read only for models without categories; send a tensor a column")
     n_rows, rest = divmod(len(body), 8 * len(names))
@@ -132,7 +132,7 @@ def _raw_table(body: bytes, schema: Schema, max_rows: int) -> SentTable:
 
 
 def _tensors(inputs: list[Any], raw: memoryview, schema: Schema, max_rows: int) -> list[Tensor]:
-    names = positional_names(schema)
+    names = schema.request_names
     tensors: list[Tensor] = []
     place = 0
     for entry in inputs:
@@ -177,14 +177,14 @@ def _columns(tensor: Tensor, schema: Schema) -> list[tuple[str, Values]]:
     """Give the columns in a tensor: one, or as many as there are features, in their order."""
     if not _is_matrix(tensor.name, tensor.shape, schema):
         if len(tensor.shape) == 2 and tensor.shape[1] != 1:
-            width = len(positional_names(schema))
+            width = len(schema.request_names)
             raise UnreadableBodyError(
                 f"input {tensor.name[:100]!r} has shape {list(tensor.shape)}; want [rows] or [rows, 1] for one column, "
-                f"or [rows, {width}]: {', '.join(positional_names(schema))[:300]}"
+                f"or [rows, {width}]: {', '.join(schema.request_names)[:300]}"
             )
         return [(tensor.name, _truthful(tensor.values, tensor.name, schema))]
     n_rows, width = tensor.shape
-    names = positional_names(schema)[:width]
+    names = schema.request_names[:width]
     values = uncoded(tensor.values)
     if isinstance(values, list):
         is_text = tensor.datatype == "BYTES"
@@ -195,13 +195,13 @@ def _columns(tensor: Tensor, schema: Schema) -> list[tuple[str, Values]]:
 
 
 def _is_matrix(name: str, shape: Sequence[int], schema: Schema) -> bool:
-    names = positional_names(schema)
-    return name not in names and name != OWN_ID and len(shape) == 2 and shape[1] in (len(schema.features), len(names))
+    is_wide = len(shape) == 2 and shape[1] in (len(schema.features), len(schema.request_names))
+    return is_wide and name not in schema.request_names and name != OWN_ID
 
 
 def _truthful(values: Values, name: str, schema: Schema) -> Values:
     """Read truth values where they are wanted; only categories stay told by few values."""
-    kind = next((feature.kind for feature in schema.features if feature.name == name), None)
+    kind = schema.feature(name).kind if name in schema.by_name else None
     if kind == "categorical":
         return values
     return as_truth(uncoded(values)) if kind == "boolean" else uncoded(values)

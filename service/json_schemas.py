@@ -6,7 +6,7 @@ from typing import Any
 
 from service.payloads import OWN_ID, OWN_ID_LETTERS
 from service.row_fields import EARLIEST_US, LATEST_US, MAX_LETTERS
-from service.tables import event_column, positional_names
+from service.tables import event_column
 from service.tensors import DTYPES
 from training.clock import duration_us, to_us
 from training.schema import Feature, Schema, TimeColumn
@@ -79,7 +79,7 @@ def rows_schema(row: Described, max_rows: int) -> Described:
 
 def instances_schema(schema: Schema, rows: Described, max_letters: int = MAX_LETTERS) -> Described:
     """Describe ``instances``: rows as objects (`rows`); of a model with one column also as many bare values, or lists of one."""
-    if len(positional_names(schema)) > 1:
+    if len(schema.request_names) > 1:
         return rows
     value = feature_schema(schema.features[0], max_letters)
     if schema.features[0].kind == "boolean":

@@ -32,26 +32,13 @@ class SentTable:
     n_rows: int
 
 
-def positional_names(schema: Schema) -> list[str]:
-    """Give the column names of a table that comes without: the features, then the time column where requests carry one.
-
-    Examples
-    --------
-    >>> from training.schema import Feature, TimeColumn
-    >>> positional_names(Schema((Feature("x", "numeric"),), target="y", task="regression", time=TimeColumn("at")))
-    ['x', 'at']
-    """
-    time = event_column(schema)
-    return [*schema.names, *([time] if time is not None and time not in schema.names else [])]
-
-
 def event_column(schema: Schema) -> str | None:
     """Name the time column where requests carry one."""
     return schema.time.column if schema.time is not None and schema.time.clock == "event" else None
 
 
 def from_lists(rows: Sequence[Any], names: Sequence[str] | None, schema: Schema, max_rows: int) -> SentTable:
-    """Read rows that are lists, in the order of `names` (else in that of `positional_names`).
+    """Read rows that are lists, in the order of `names` (else in that of `Schema.request_names`).
 
     Without names a truth value may be 0 or 1, as numpy writes it.
 
@@ -64,7 +51,7 @@ def from_lists(rows: Sequence[Any], names: Sequence[str] | None, schema: Schema,
     TooManyRowsError
         More rows than `max_rows`.
     """
-    wanted = unique(positional_names(schema) if names is None else list(names))
+    wanted = unique(list(schema.request_names if names is None else names))
     _check_count(len(rows), max_rows)
     width = len(wanted)
     wrong = [row for row, content in enumerate(rows) if not isinstance(content, list) or len(content) != width]
@@ -93,7 +80,7 @@ def from_instances(content: Any, schema: Schema, max_rows: int) -> SentTable | l
     _check_count(len(content), max_rows)
     if isinstance(content[0], dict):
         return content
-    is_flat = len(positional_names(schema)) == 1 and not isinstance(content[0], list)
+    is_flat = len(schema.request_names) == 1 and not isinstance(content[0], list)
     return from_lists([[value] for value in content] if is_flat else content, None, schema, max_rows)
 
 
@@ -175,9 +162,8 @@ def _check_count(n_rows: int, max_rows: int) -> None:
 
 
 def _kind(name: str, schema: Schema) -> str:
-    for feature in schema.features:
-        if feature.name == name:
-            return feature.kind
+    if name in schema.by_name:
+        return schema.feature(name).kind
     if name != event_column(schema) or schema.time is None:
         return "text"
     return "datetime" if schema.time.kind == "timestamp" else "numeric"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 _WHOLE = re.compile(r"-?\d+\.0*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     """Names, kinds and bounds of the features and the target: the contract of a model.
 
@@ -64,12 +65,23 @@ class Schema:
         if self.target in self.names:
             raise SchemaError(f"the target {self.target!r} is among the features")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of all features, in schema order."""
         return tuple(f.name for f in self.features)
 
-    @property
+    @cached_property
+    def by_name(self) -> Mapping[str, Feature]:
+        """The features, by name."""
+        return {f.name: f for f in self.features}
+
+    @cached_property
+    def request_names(self) -> tuple[str, ...]:
+        """The columns of a table that comes without names: the features, then the time column where requests carry one."""
+        time = self.time.column if self.time is not None and self.time.clock == "event" else None
+        return self.names if time is None or time in self.by_name else (*self.names, time)
+
+    @cached_property
     def categorical_names(self) -> tuple[str, ...]:
         """The features whose columns are str or None."""
         return tuple(f.name for f in self.features if not f.is_number)
@@ -81,7 +93,7 @@ class Schema:
 
     def feature(self, name: str) -> Feature:
         """Return the feature called `name`; raises KeyError."""
-        return {f.name: f for f in self.features}[name]
+        return self.by_name[name]
 
     def order_classes(self, found: Mapping[str, Any] | set[str] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
         """Return declared and found classes in their fixed order; of a binary model the positive one comes last."""
