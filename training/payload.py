@@ -15,9 +15,9 @@ MODEL, COMPILED, GOLDEN = "model.joblib", "compiled.joblib", "golden.json"
 
 
 def load_model(folder: Path, schema: Schema) -> FittedModel:
-    """Unpickle a model, its arrays memory-mapped and read-only."""
+    """Unpickle a model, its arrays memory-mapped and read-only unless the file is compressed."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other versions of scikit-learn are judged by the golden rows
+        warnings.simplefilter("ignore")  # other versions of scikit-learn are judged by the golden rows, compressed files are not mapped
         return FittedModel.from_payload(joblib.load(folder / MODEL, mmap_mode="r"), schema)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +41,20 @@ def test_a_run_ends_with_a_version_that_reproduces_its_golden_rows(task: str, sp
     loaded.self_test()
     assert len(loaded.model.predict(rows.columns)) == len(rows)
     assert result.version.startswith("20240601T000000Z-")
+
+
+def test_a_pipeline_that_does_not_serve_is_small_on_the_disk(spec_of: Specs, rows_of: Make, home: Home, tmp_path: Path) -> None:
+    spec = spec_of("binary")
+    spec = replace(spec, training=replace(spec.training, candidates=("forest",)))
+    rows = rows_of(spec.schema)
+
+    result = train(rows, spec, home=home, now=NOW)
+
+    loaded = load_verified(result.artifact.path, home.cache, load_or_make_key(home.signing_key))
+    joblib.dump(loaded.model.payload(), tmp_path / "uncompressed")
+    assert loaded.compiled is not None
+    assert result.artifact.manifest.files["model.joblib"].size < (tmp_path / "uncompressed").stat().st_size / 2
+    assert np.array_equal(loaded.model.predict(rows.columns).probability, loaded.compiled.predict(rows.columns).probability)
 
 
 @pytest.mark.parametrize("family", ["linear", "forest", "boosting"])
