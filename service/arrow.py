@@ -13,7 +13,7 @@ from service.arrow_arrays import coded_array, float_array, id_array, numbers_in,
 from service.coding import arrow_texts, listed_texts
 from service.errors import BodyTooLargeError, TooManyRowsError, UnreadableBodyError
 from service.feature_columns import Values
-from service.tables import SentTable, event_column, unique
+from service.tables import SentTable, unique
 from training.prediction import Prediction
 from training.schema import Schema
 
@@ -124,7 +124,8 @@ def _times(column: pa.ChunkedArray, name: str, schema: Schema) -> Values:
     """Give seconds since 1970 where a time is wanted, else dates (which no other column takes)."""
     stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
     wants_time = name in schema.by_name and schema.feature(name).kind == "datetime"
-    is_event = name == event_column(schema) and schema.time is not None and schema.time.kind == "timestamp"
+    time = schema.event_time
+    is_event = time is not None and name == time.column and time.kind == "timestamp"
     if not wants_time and not is_event:
         return [None if np.isnat(value) else value for value in stamps.cast(pa.timestamp("us")).to_numpy()]
     numbers = stamps.cast(pa.int64())

@@ -63,7 +63,7 @@ class ColumnReader:
     def __init__(self, schema: Schema, max_letters: int = MAX_LETTERS) -> None:
         self._schema = schema
         self.max_letters = max_letters
-        self._time = schema.time if schema.time is not None and schema.time.clock == "event" else None
+        self._time = schema.event_time
         self._silent = schema.time.column if schema.time is not None and schema.time.clock == "arrival" else None
         self._fields = row_fields(schema, OWN_ID, max_letters)
         self._typed = TypedRows(schema, self._time, self._silent, max_letters)

@@ -62,6 +62,7 @@ def armed(text: str, act: Callable[[], None] = kill_self) -> Failpoint:
     lock = threading.Lock()
 
     def point(reached: str) -> None:
+        """Do what was armed when its place is reached for the n-th time."""
         nonlocal remaining
         if reached != name:
             return

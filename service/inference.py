@@ -17,7 +17,7 @@ from service.errors import UnreadableBodyError
 from service.feature_columns import Values, as_truth, uncoded
 from service.nesting import MAX_DEPTH
 from service.payloads import OWN_ID, parse_json, shown
-from service.tables import SentTable, event_column, typed_text
+from service.tables import SentTable, typed_text
 from service.tensors import Tensor, check_shape, from_bytes, from_json, to_bytes
 from training.prediction import Prediction
 from training.schema import Schema
@@ -46,9 +46,9 @@ def tensors_of(schema: Schema, classes: Sequence[str] | None) -> tuple[list[dict
     ([{'name': 'x', 'datatype': 'FP64', 'shape': [-1]}], [{'name': 'predict', 'datatype': 'FP64', 'shape': [-1]}])
     """
     kinds = {feature.name: "numeric" if feature.kind == "integer" and feature.nullable else feature.kind for feature in schema.features}
-    time = event_column(schema)
-    if time is not None and schema.time is not None:
-        kinds.setdefault(time, "datetime" if schema.time.kind == "timestamp" else "numeric")
+    time = schema.event_time
+    if time is not None:
+        kinds.setdefault(time.column, "datetime" if time.kind == "timestamp" else "numeric")
     inputs = [{"name": name, "datatype": _DATATYPES[kind], "shape": [-1]} for name, kind in kinds.items()]
     if classes is None:
         return inputs, [{"name": PREDICT, "datatype": "FP64", "shape": [-1]}]

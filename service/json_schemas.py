@@ -6,7 +6,6 @@ from typing import Any
 
 from service.payloads import OWN_ID, OWN_ID_LETTERS
 from service.row_fields import EARLIEST_US, LATEST_US, MAX_LETTERS
-from service.tables import event_column
 from service.tensors import DTYPES
 from training.clock import duration_us, to_us
 from training.schema import Feature, Schema, TimeColumn
@@ -56,10 +55,10 @@ def row_schema_of(schema: Schema, max_letters: int = MAX_LETTERS) -> Described:
     """Describe a row as an object: features, the time column where requests carry one, the caller's own id."""
     properties = {feature.name: feature_schema(feature, max_letters) for feature in schema.features}
     required = [feature.name for feature in schema.features if not feature.nullable]
-    time = event_column(schema)
-    if time is not None and schema.time is not None:
-        properties.setdefault(time, _time_schema(schema.time))
-        required = [*required, *([] if time in required else [time])]
+    time = schema.event_time
+    if time is not None:
+        properties.setdefault(time.column, _time_schema(time))
+        required = [*required, *([] if time.column in required else [time.column])]
     elif schema.time is not None:
         properties.setdefault(schema.time.column, {})
     properties[OWN_ID] = {**_OWN_ID, "anyOf": [*_OWN_ID["anyOf"], {"type": "null"}]}

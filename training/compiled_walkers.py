@@ -29,8 +29,6 @@ _RECORD = np.dtype(
     ]
 )
 """A node of histogram boosting, as scikit-learn lays it out; a test holds it against `PREDICTOR_RECORD_DTYPE`."""
-MANY_ROWS = 1500
-"""From so many rows on it pays to copy a tree of a forest out of the joint tree: a tenth of what the walk then saves."""
 Bits = npt.NDArray[np.uint32]
 
 
@@ -66,19 +64,16 @@ class ForestWalker:
     nodes
         Those of the joint tree, as boosting stores them: its walk makes the same comparisons on them, and unlike the trees of
         forests, which copy what they are given, it reads them where they lie. So all processes share one mapped file.
-    starts
-        Where each tree begins in the joint tree, and where the last ends.
     """
 
     nodes: npt.NDArray[Any]
-    starts: tuple[int, ...]
     bitsets: Bitsets
     is_rounded: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, joint: Nodes, starts: Whole, bitsets: Bitsets) -> ForestWalker:
+    def of(cls, joint: Nodes, bitsets: Bitsets) -> ForestWalker:
         """Return the walker of a joint tree."""
-        return cls(_records(joint, 0), tuple(starts.tolist()), bitsets)
+        return cls(_records(joint, 0), bitsets)
 
     def walk(self, matrix: Floats) -> Floats:
         """Return what the leaf of each row says, shape (n,)."""
@@ -86,19 +81,8 @@ class ForestWalker:
 
     def walk_one(self, matrix: Floats, number: int) -> Floats:
         """Return what the leaf of each row in tree `number` says; the last column of the matrix is written to."""
-        if len(matrix) >= MANY_ROWS:
-            return _walk(self._apart(number), matrix, self.bitsets)
         matrix[:, -1] = number
         return self.walk(matrix)
-
-    def _apart(self, number: int) -> npt.NDArray[Any]:
-        """Return a copy of the nodes of one tree, its root first: it is walked without the levels that choose a tree."""
-        begin, end, leaves = self.starts[number], self.starts[number + 1], self.starts[-1]
-        own = np.concatenate([_whole(self.nodes[begin:end]), _whole(self.nodes[leaves:])]).view(_RECORD)
-        for side in ("left", "right"):
-            child = own[side].copy()
-            own[side] = child - np.where(child < leaves, np.uint32(begin), np.uint32(leaves - (end - begin)))
-        return own
 
 
 @dataclass(frozen=True)
@@ -139,11 +123,6 @@ def _walk(nodes: npt.NDArray[Any], matrix: Floats, bitsets: Bitsets) -> Floats:
     out = np.empty(len(matrix))
     boosting_walk()(nodes, matrix, bitsets.left, bitsets.known, bitsets.of_column, 1, out)
     return out
-
-
-def _whole(nodes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a view of nodes that numpy copies at once, not field by field."""
-    return nodes.view(f"V{_RECORD.itemsize}")
 
 
 def _records(nodes: Nodes, begin: Whole | int) -> npt.NDArray[Any]:

@@ -58,8 +58,8 @@ def compile_forest(estimator: Any, preparation: Preparation) -> tuple[TreeEngine
     )
     thresholds = splits.thresholds(preparation.width)
     seen = _narrowed(splits, Bitsets.none(preparation.width), preparation, is_rounded=True)
-    joint, starts = join_trees(seen.splits, roots, seen.width)
-    walker = ForestWalker.of(joint, starts, seen.bitsets)
+    joint = join_trees(seen.splits, roots, seen.width)
+    walker = ForestWalker.of(joint, seen.bitsets)
     return TreeEngine(
         seen.categories, preparation.numbers, seen.tables, seen.width, len(trees), walker, np.zeros(1), answers, "mean"
     ), thresholds
@@ -101,7 +101,7 @@ def compile_boosting(estimator: Any, preparation: Preparation) -> tuple[TreeEngi
     bitsets = Bitsets(np.concatenate([t.raw_left_cat_bitsets for t in trees]).reshape(-1, 8), known.reshape(-1, 8), bitset_of)
     thresholds = splits.thresholds(preparation.width)
     seen = _narrowed(splits, bitsets, preparation, is_rounded=False)
-    joint, _ = join_trees(seen.splits, roots, seen.width)
+    joint = join_trees(seen.splits, roots, seen.width)
     walker = BoostingWalker.of(joint, seen.splits, roots, seen.bitsets)
     start = np.asarray(estimator._baseline_prediction, np.float64).reshape(-1)
     return TreeEngine(seen.categories, preparation.numbers, seen.tables, seen.width, len(trees), walker, start, None, link), thresholds

@@ -101,8 +101,8 @@ def choose_golden(model: Predicts, rows: Rows, schema: Schema, count: int = 16) 
 def request_row(columns: Columns, time_us: int, index: int, schema: Schema) -> dict[str, Any]:
     """Write one row of columns as a client would send it, with its time where requests carry one."""
     row = {feature.name: _to_wire(feature, columns[feature.name][index]) for feature in schema.features}
-    if schema.time is not None and schema.time.clock == "event":
-        row.setdefault(schema.time.column, schema.time.from_us(time_us))
+    if schema.event_time is not None:
+        row.setdefault(schema.event_time.column, schema.event_time.from_us(time_us))
     return row
 
 

@@ -78,8 +78,13 @@ class Schema:
     @cached_property
     def request_names(self) -> tuple[str, ...]:
         """The columns of a table that comes without names: the features, then the time column where requests carry one."""
-        time = self.time.column if self.time is not None and self.time.clock == "event" else None
-        return self.names if time is None or time in self.by_name else (*self.names, time)
+        time = self.event_time
+        return self.names if time is None or time.column in self.by_name else (*self.names, time.column)
+
+    @property
+    def event_time(self) -> TimeColumn | None:
+        """The time column, where requests carry it."""
+        return self.time if self.time is not None and self.time.clock == "event" else None
 
     @cached_property
     def categorical_names(self) -> tuple[str, ...]:
@@ -125,8 +130,8 @@ class Schema:
         out += [f"{f.name}: is new and required; requests without it are refused" for f in new]
         if self.extra == "ignore" and other.extra == "error":
             out.append("extra columns, ignored until now, are refused")
-        if self.time != other.time and other.time is not None and other.time.clock == "event":
-            out.append(f"{other.time.column}: the time column changes; requests must carry it as {other.time.kind}")
+        if self.time != other.time and other.event_time is not None:
+            out.append(f"{other.event_time.column}: the time column changes; requests must carry it as {other.event_time.kind}")
         if (self.target, self.task) != (other.target, other.task):
             out.append(f"the answer changes from {self.task} {self.target!r} to {other.task} {other.target!r}")
         if other.classes is not None and (lost := sorted(set(self.classes or ()) - set(other.classes))):

@@ -24,6 +24,7 @@ def blueprint(deployments: Deployments, registry: CollectorRegistry, metrics_fol
 
     @routes.get("/readyz")
     def readyz() -> Response:
+        """Say whether every model is served; 503 with the reason when not."""
         reason = deployments.why_not_ready()
         content = {
             "status": "ready" if reason is None else "not ready",

@@ -23,6 +23,7 @@ def blueprint(deployments: Deployments, labelling: Labelling, limits: Limits) ->
 
     @routes.post("/models/<model>/labels")
     def label(model: str) -> Response:
+        """Take the truth of some rows; tell of each whether it was matched."""
         deployment = deployments.current(model)
         payloads, problems = label_payloads(sent_bytes(request), limits.max_rows, limits.max_depth)
         if problems:

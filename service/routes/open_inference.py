@@ -59,6 +59,7 @@ def blueprint(
     @routes.post("/models/<model>/infer")
     @routes.post("/models/<model>/versions/<version>/infer")
     def infer(model: str, version: str | None = None) -> Response:
+        """Answer tensors."""
         body, header = limits.body(request), request.headers.get(LENGTH_HEADER)
         sent: list[InferRequest] = []
 
@@ -84,6 +85,7 @@ def blueprint(
 def _add_repository(routes: Blueprint, deployments: Deployments, limits: Limits) -> None:
     @routes.post("/repository/index")
     def index() -> Response:
+        """List the models, on request only those that are ready."""
         body = sent_bytes(request)
         content = limits.json(body) if body else {}
         if not isinstance(content, dict) or not isinstance(content.get("ready", False), bool):

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from tests.end_to_end.wire import Wire, request
+from tests.end_to_end.wire import TIMEOUT_SECONDS, Wire, request
 from training.artifact import load_verified
 from training.database import open_database
 from training.golden import columns_of
@@ -180,7 +180,7 @@ class Arena:
             for wire in wires:
                 wire.socket.close()
 
-    def wire(self, timeout: float = 60.0) -> Wire:
+    def wire(self, timeout: float = TIMEOUT_SECONDS) -> Wire:
         """Open a connection."""
         return Wire(self.port, timeout=timeout)
 

@@ -33,8 +33,13 @@ from training.calibration import CalibratedPipeline
 from training.candidates import Candidate, baseline
 from training.compiled import CompiledModel, NotCompiled
 from training.compiled_calendar import calendar_parts
+from training.compiled_joining import Nodes
+from training.compiled_preparation import CategoryColumn
 from training.compiled_reading import read_preparation
+from training.compiled_trees import TreeEngine
+from training.compiled_walkers import Bitsets
 from training.compiling import compile_model, prove, time_crossover
+from training.compiling_levels import ask_for_levels
 from training.model import FittedModel
 from training.preprocessing import CategoryFiller, DateParts, build_pipeline
 from training.rows import BlockColumns, Coded, Columns, Rows
@@ -151,12 +156,14 @@ def test_trees_give_the_same_bits_in_one_call_and_tree_by_tree(family: str, task
 def test_many_rows_shared_out_between_threads_are_answered_to_the_bit(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.compiled_trees.ROWS_A_THREAD", 100)
     monkeypatch.setattr("training.compiled_trees.os.cpu_count", lambda: 3)
-    monkeypatch.setattr("training.compiled_walkers.MANY_ROWS", 50)
     compiled = compiled_of(family, "multiclass")
     compiled = replace(compiled, engine=replace(compiled.engine, crossover=0))  # type: ignore[type-var]
+    parts, walk = [], TreeEngine._tree_by_tree
+    monkeypatch.setattr(TreeEngine, "_tree_by_tree", lambda engine, matrix: parts.append(len(matrix)) or walk(engine, matrix))
 
     said = answers(compiled, held_out("multiclass").columns)
 
+    assert parts == [100, 100, 100]
     assert (said == answers(model_of(family, "multiclass"), held_out("multiclass").columns)).all()
 
 
@@ -180,6 +187,19 @@ def test_trees_ask_for_the_level_of_a_category_unless_it_has_too_many(estimator:
 
     assert isinstance(compiled, CompiledModel), compiled
     assert (compiled.engine.tables is None) == (levels < 256)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("is_rounded", "left"), [(False, 0b11), (True, 0b01)])
+def test_levels_go_where_their_values_go_as_the_trees_see_them(is_rounded: bool, left: int) -> None:
+    codes = CategoryColumn("c", ("a", "b"), np.array([[0.0], [0.1]]), np.array([0, 1]))
+    inner, leaf = np.array([1, -1, -1]), np.array([-1, -1, -1])
+    split = Nodes(inner, inner * 2, np.zeros(3, int), np.array([0.1, 0, 0]), np.zeros(3, int), np.ones(3), np.arange(3.0), leaf)
+
+    asked = ask_for_levels(split, Bitsets.none(1), [codes], is_rounded=is_rounded)
+
+    assert asked is not None
+    nodes, bitsets = asked
+    assert bitsets.left[nodes.bitset[0], 0] == left  # as a float32, 0.1 is above 0.1
 
 
 @pytest.mark.parametrize("scale", [False, True])
