@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,6 +90,7 @@ class Answering:
             outputs=prediction.label,
             probabilities=prediction.probability,
             classes=prediction.classes,
+            codes=prediction.codes,
             request_id=request_id,
             trace_id=trace_id,
         )
@@ -115,5 +117,7 @@ def _outcomes(prediction: Prediction) -> list[tuple[str, int]]:
         return [(OTHER, len(prediction))]
     if len(prediction) == 1:
         return [(prediction.label[0], 1)]
-    labels = prediction.label.tolist()
-    return [(name, labels.count(name)) for name in set(labels)]
+    if prediction.codes is None:
+        return list(Counter(prediction.label.tolist()).items())
+    counts = np.bincount(prediction.codes).tolist()
+    return [(name, count) for name, count in zip(prediction.classes, counts, strict=False) if count]

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.arrow_arrays import coded_array, float_array, id_array, numbers_in, text_array
-from service.coding import arrow_texts, listed_texts
+from service.coding import arrow_texts
 from service.errors import BodyTooLargeError, TooManyRowsError, UnreadableBodyError
 from service.feature_columns import Values
 from service.tables import SentTable, unique
 from training.prediction import Prediction
+from training.rows import Coded
 from training.schema import Schema
 
 
@@ -79,10 +80,9 @@ def to_arrow(prediction: Prediction, prefix: str, own_ids: Sequence[str | None] 
     if prediction.probability is None:
         columns["value"] = float_array(prediction.label)
     else:
-        labels = prediction.label.tolist()
-        few = listed_texts(labels)
-        columns["label"] = text_array(labels) if few is None else coded_array(few)
-        for place, name in enumerate(prediction.classes or ()):
+        classes, codes = prediction.classes or (), prediction.codes
+        columns["label"] = text_array(prediction.label.tolist()) if codes is None else coded_array(Coded(codes.astype(np.int32), classes))
+        for place, name in enumerate(classes):
             columns[f"probability.{name}"] = float_array(prediction.probability[:, place])
     table = pa.table(columns).replace_schema_metadata(dict(facts))
     sink = pa.BufferOutputStream()

@@ -12,7 +12,7 @@ from typing import Any
 from service.heads import ChunkScan, Head, HeadError, Heads
 
 LONGEST_HEAD = 128 << 10
-READ_BYTES = 1 << 16
+READ_BYTES, MOST_READ_BYTES = 1 << 16, 1 << 20
 READ_SECONDS = 30.0
 SLOWEST_BYTES = 1 << 16
 """A second; a body that comes more slowly than this is given up after `READ_SECONDS`."""
@@ -90,10 +90,15 @@ class Connection:
         """How many bytes wait here."""
         return len(self._buffer)
 
+    @property
+    def _missing(self) -> int:
+        """How many bytes of the request's body must still come, where its head tells."""
+        return 0 if self.head is None or self.head.length is None else self._start + self.head.length - len(self._buffer)
+
     def receive(self) -> bool:
         """Take what the socket has; False when the client is gone."""
         try:
-            data = self.sock.recv(READ_BYTES)
+            data = self.sock.recv(min(max(READ_BYTES, self._missing), MOST_READ_BYTES))
         except BlockingIOError:
             return True
         except OSError:
@@ -131,7 +136,7 @@ class Connection:
         if head.length is None:
             body = self._heads.decode_chunks(bytes(self._buffer[:end]), self.peer)
             return self._taken(head, None if len(body) > self._max_body else body, end)
-        return self._taken(head, bytes(self._buffer[self._start : end]), end)
+        return self._taken(head, bytes(memoryview(self._buffer)[self._start : end]), end)
 
     def _take_head(self) -> Head | None:
         end = self._buffer.find(b"\r\n\r\n", 0, LONGEST_HEAD)

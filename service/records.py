@@ -68,6 +68,7 @@ def encode_body(
     outputs: np.ndarray,
     probabilities: np.ndarray | None,
     classes: Sequence[str] | None,
+    codes: np.ndarray | None = None,
     request_id: str = "",
     trace_id: str = "",
 ) -> bytes:
@@ -89,24 +90,24 @@ def encode_body(
     if trace_id:
         content["w"] = trace_id
     if len(outputs) > FEW:
-        return pack(content, columns)
+        return pack(content, columns, codes)
     content["x"] = {name: values.tolist() for name, values in columns.items()}
     content["y"] = outputs.tolist()
     content["p"] = None if probabilities is None else np.ascontiguousarray(probabilities)
     return orjson.dumps(content, option=_OPTIONS)
 
 
-def with_prefix(prefix: str, body: bytes) -> bytes:
-    """Put the id into an encoded body.
+def with_prefix(prefix: str, body: bytes) -> tuple[bytes, bytes]:
+    """Put the id into an encoded body: give what stands before it, and what of it follows, without a copy of what may be megabytes.
 
     Examples
     --------
     >>> with_prefix("0a", b'{"m":"bikes"}')
-    b'{"id":"0a","m":"bikes"}'
+    (b'{"id":"0a",', b'"m":"bikes"}')
     """
     if body.startswith(MARK):
-        return b"".join((MARK, len(prefix).to_bytes(1), prefix.encode("ascii"), body))  # one copy of what may be megabytes
-    return b'{"id":"' + prefix.encode("ascii") + b'",' + body[1:]
+        return MARK + len(prefix).to_bytes(1) + prefix.encode("ascii"), body
+    return b'{"id":"' + prefix.encode("ascii") + b'",', body[1:]
 
 
 def decode(payload: bytes) -> Record:

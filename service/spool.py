@@ -118,9 +118,9 @@ class Spool:
         with self._lock:
             segment = self._segment_for(len(body))
             prefix = self._minter.mint(time_ms, spool=segment.spool, seq=segment.records, n_rows=n_rows)
-            payload = with_prefix(prefix, body)
+            front, rest = with_prefix(prefix, body)
             self._failpoint("spool.append.before")
-            self._write(segment, HEADER.pack(len(payload), zlib.crc32(payload)), payload)
+            self._write(segment, HEADER.pack(len(front) + len(rest), zlib.crc32(rest, zlib.crc32(front))), front, rest)
         self._failpoint("spool.append.after")
         return prefix
 
@@ -165,10 +165,10 @@ class Spool:
         self._active.close()
         self._active = fresh
 
-    def _write(self, segment: Segment, header: bytes, payload: bytes) -> None:
-        size = len(header) + len(payload)
+    def _write(self, segment: Segment, *parts: bytes) -> None:
+        size = sum(map(len, parts))
         try:
-            written = os.writev(segment.fd, (header, payload))
+            written = os.writev(segment.fd, parts)
         except OSError as error:
             self._cut(segment)
             raise SpoolError(f"cannot write to the spool: {error.strerror}") from error

@@ -18,6 +18,7 @@ from gunicorn.workers import base
 
 from service.app import draining
 from service.board import Board
+from service.memory import keep_freed
 from service.serving import TICK_SECONDS, Serving
 
 DRAIN_NICENESS = 5
@@ -65,6 +66,7 @@ class Worker(base.Worker):
         if self.is_drain:
             self._drain()
         elif self.board is not None:
+            keep_freed()
             Serving(self, self.wsgi, self.board).run()
 
     def _drain(self) -> None:

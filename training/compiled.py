@@ -79,7 +79,8 @@ class CompiledModel:
             said = remap(said, *self.calibration)
         if self.order is not None:
             said = said[:, self.order]
-        return Prediction(self._labels[said.argmax(axis=1)], said, self.classes)
+        codes = said.argmax(axis=1)
+        return Prediction(self._labels[codes], said, self.classes, codes)
 
     @cached_property
     def _labels(self) -> npt.NDArray[Any]:

@@ -42,7 +42,8 @@ class FittedModel:
             return Prediction(np.asarray(self.pipeline.predict(table), dtype=np.float64))
         raw = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)
         probability = raw[:, self._places()]
-        return Prediction(_names(self.classes)[probability.argmax(axis=1)], probability, self.classes)
+        codes = probability.argmax(axis=1)
+        return Prediction(_names(self.classes)[codes], probability, self.classes, codes)
 
     def _places(self) -> list[int]:
         own = [normalise_label(c) for c in self.pipeline.classes_]

@@ -22,6 +22,8 @@ class Prediction:
         Shape (n, k), one column a class in the order of `classes`; None for regression.
     classes
         The k classes; of a binary model the **last** one is the positive class. None for regression.
+    codes
+        Shape (n,), the place of each label in `classes`: labels are counted and written sooner by it. None where it is not known.
 
     Examples
     --------
@@ -33,6 +35,7 @@ class Prediction:
     label: npt.NDArray[Any]
     probability: npt.NDArray[np.float64] | None = None
     classes: tuple[str, ...] | None = None
+    codes: npt.NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -47,7 +50,7 @@ class Prediction:
     def take(self, index: npt.NDArray[Any] | slice) -> Prediction:
         """Return the rows at `index` (positions, a mask or a slice)."""
         probability = None if self.probability is None else self.probability[index]
-        return Prediction(self.label[index], probability, self.classes)
+        return Prediction(self.label[index], probability, self.classes, None if self.codes is None else self.codes[index])
 
     def aligned(self, classes: Sequence[str]) -> Prediction:
         """Return the same prediction with its probabilities in the order of `classes`; classes unknown to it get 0."""

@@ -34,7 +34,7 @@ def encoded(**more: Any) -> bytes:
         classes=None,
         **more,
     )
-    return with_prefix("0a", body)
+    return b"".join(with_prefix("0a", body))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,8 @@ def requests(draw: st.DrawFn, sizes: st.SearchStrategy[int] = SIZES) -> dict[str
     columns.append(("strided", np.asfortranarray(numbers)[1]))
     classes = draw(st.sampled_from([None, ("no", "é"), tuple(f"c{place}" for place in range(300))]))
     stray = draw(st.sampled_from([[], [], ["none of the classes"]]))
+    outputs = np.array(spread(some(NUMBERS))) if classes is None else objects(spread([*classes[-200:], *stray]))
+    codes = None if classes is None or stray else np.array([classes.index(name) for name in outputs])
     chances = rng.random((n_rows, len(classes or ())))
     chances[rng.random(chances.shape) < draw(st.sampled_from([0, 0.1]))] = np.nan
     return {
@@ -111,9 +113,10 @@ def requests(draw: st.DrawFn, sizes: st.SearchStrategy[int] = SIZES) -> dict[str
         "event_us": np.array(spread(draw(st.sampled_from([[7], [-(2**62), 5, 2**62]]))), dtype=np.int64),
         "own_ids": draw(st.sampled_from([None, spread(some(IDS))])),
         "columns": BlockColumns(columns, ("plain", "strided"), numbers, draw(st.sampled_from([{}, {"coded": coded}]))),
-        "outputs": np.array(spread(some(NUMBERS))) if classes is None else objects(spread([*classes[-200:], *stray])),
+        "outputs": outputs,
         "probabilities": None if classes is None else chances,
         "classes": classes,
+        "codes": draw(st.sampled_from([None, codes])),
         "request_id": draw(st.sampled_from(["", "r"])),
     }
 
@@ -122,7 +125,7 @@ def as_text(request: dict[str, Any]) -> bytes:
     """The record as earlier versions wrote it, however many rows it has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "FEW", 10**9)
-        return with_prefix("0a", encode_body(**request))
+        return b"".join(with_prefix("0a", encode_body(**request)))
 
 
 def counted(payload: bytes) -> dict[int, dict[str, Any]]:
@@ -134,7 +137,7 @@ def counted(payload: bytes) -> dict[int, dict[str, Any]]:
 @given(requests())
 @settings(max_examples=150, deadline=None)
 def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: dict[str, Any]) -> None:
-    payload = with_prefix("0a", encode_body(**request))
+    payload = b"".join(with_prefix("0a", encode_body(**request)))
 
     text = as_text(request)
 
@@ -146,7 +149,7 @@ def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: dict[st
 @given(requests())
 @settings(max_examples=100, deadline=None)
 def test_the_values_of_any_record_come_back(request: dict[str, Any]) -> None:
-    record = decode(with_prefix("0a", encode_body(**request)))
+    record = decode(b"".join(with_prefix("0a", encode_body(**request))))
 
     assert (record.prefix, record.version, record.own_ids) == ("0a", request["version"], request["own_ids"])
     assert list(record.features) == list(request["columns"])
@@ -173,6 +176,7 @@ def many(n_rows: int = FEW + 1, **more: Any) -> dict[str, Any]:
         "outputs": objects(["no", "yes", "no"] * n_rows)[:n_rows],
         "probabilities": np.full((n_rows, 2), 0.5),
         "classes": ("no", "yes"),
+        "codes": np.array([0, 1, 0] * n_rows)[:n_rows],
     } | more
 
 
@@ -184,16 +188,16 @@ def test_a_packed_record_is_smaller_than_text() -> None:
 
 
 def test_integers_stay_integers() -> None:
-    request = many(columns={"x": np.arange(FEW + 1)}, outputs=np.arange(FEW + 1), probabilities=None, classes=None)
+    request = many(columns={"x": np.arange(FEW + 1)}, outputs=np.arange(FEW + 1), probabilities=None, classes=None, codes=None)
 
-    found = stored_rows([decode(with_prefix("0a", encode_body(**request)))])
+    found = stored_rows([decode(b"".join(with_prefix("0a", encode_body(**request))))])
 
     assert found == stored_rows([decode(as_text(request))])
     assert found[3][9] == "[3]"
 
 
 def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
-    payload = with_prefix("0a", encode_body(**many()))
+    payload = b"".join(with_prefix("0a", encode_body(**many())))
 
     for damaged in [*(payload[:stop] for stop in range(1, len(payload))), payload + b"\x00"]:
         with pytest.raises((ValueError, KeyError, TypeError)):
@@ -203,7 +207,7 @@ def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
 @given(st.data())
 @settings(max_examples=400, deadline=None)
 def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st.DataObject) -> None:
-    payload = bytearray(with_prefix("0a", encode_body(**many())))
+    payload = bytearray(b"".join(with_prefix("0a", encode_body(**many()))))
     for _ in range(data.draw(st.integers(1, 3))):
         payload[data.draw(st.integers(1, len(payload) - 1))] = data.draw(st.integers(0, 255) | st.sampled_from(list(b'0129,[]{}":')))
     try:
@@ -233,7 +237,7 @@ def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st
     ],
 )
 def test_a_header_that_does_not_fit_its_arrays_is_refused(was: bytes, becomes: bytes) -> None:
-    payload = with_prefix("0a", encode_body(**many()))
+    payload = b"".join(with_prefix("0a", encode_body(**many())))
     assert payload.count(was) >= 1
     assert len(was) == len(becomes)
 

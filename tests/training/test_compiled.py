@@ -139,6 +139,8 @@ def test_a_compiled_model_says_what_scikit_learn_says(family: str, task: Task, c
     assert said.classes == wanted.classes
     np.testing.assert_allclose(answers(compiled, held_out(task).columns), answers(model, held_out(task).columns), rtol=1e-12, atol=1e-12)
     assert task == "regression" or said.label.tolist() == wanted.label.tolist()
+    for told in (said, wanted):
+        assert task == "regression" or [told.classes[code] for code in told.codes] == told.label.tolist()  # type: ignore[index,union-attr]
 
 
 @pytest.mark.parametrize("crossover", [0, 1, 40, 10_000])

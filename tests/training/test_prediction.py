@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from training.prediction import Prediction
@@ -13,9 +15,11 @@ def test_the_score_is_the_positive_probability_the_highest_one_or_the_value() ->
 
 
 def test_take_keeps_labels_and_probabilities_together() -> None:
-    taken = TWO.take(np.array([1]))
+    taken = replace(TWO, codes=np.array([0, 1])).take(np.array([1]))
 
     assert (taken.label.tolist(), taken.score.tolist()) == (["yes"], [0.7])
+    assert taken.codes is not None
+    assert taken.codes.tolist() == [1]
 
 
 def test_aligned_puts_probabilities_in_another_order_and_gives_unknown_classes_none() -> None:
