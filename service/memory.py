@@ -41,7 +41,7 @@ def resident_bytes() -> int:
 def keep_freed() -> bool:
     """Keep freed memory for the next request until `give_back`, where the C library can; say whether it does.
 
-    By itself glibc returns what is freed at the top: each request of 10,000 rows would fault 800 pages in again, a quarter of its
+    By itself glibc returns what is freed at the top: each request of 10,000 rows would fault 800 pages in again, a sixth of its
     time.
 
     Examples

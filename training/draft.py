@@ -18,7 +18,6 @@ from training.payload import COMPILED, GOLDEN, MODEL
 from training.profile import Reference
 
 REFERENCE, CARD, SPEC, REPORT = "reference.json", "card.md", "spec.yaml", "report.json"
-_COMPRESSION = ("zlib", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ class Draft:
 def write_files(draft: Draft, folder: Path) -> dict[str, FileEntry]:
     """Write every file of an artifact but its manifest; return their digests."""
     # Uncompressed where it serves, so that its arrays can be mapped; beside a compiled form it is seldom read, but hashed at each start.
-    joblib.dump(draft.model.payload(), folder / MODEL, compress=0 if draft.compiled is None else _COMPRESSION)
+    joblib.dump(draft.model.payload(), folder / MODEL, compress=0 if draft.compiled is None else 1)
     contents = {
         REFERENCE: to_bytes(draft.reference.to_dict()),
         GOLDEN: to_bytes(draft.golden.to_dict()),

@@ -20,21 +20,25 @@ from training.bins import LABEL, SCORE, Bins, ColumnBins
 from training.rows import BlockColumns, Coded
 
 
+def payload_of(request: dict[str, Any]) -> bytes:
+    """Write a whole record."""
+    return b"".join(with_prefix("0a", encode_body(**request)))
+
+
 def encoded(**more: Any) -> bytes:
-    body = encode_body(
-        model="fares",
-        version="v1",
-        bins_id="b",
-        arrived_us=7,
-        event_us=np.array([1, 2]),
-        own_ids=["a", None],
-        columns={"x": np.array([1.5, np.nan]), "word": np.array(["é", None], dtype=object)},
-        outputs=np.array([2.5, 3.5]),
-        probabilities=None,
-        classes=None,
-        **more,
-    )
-    return b"".join(with_prefix("0a", body))
+    request = {
+        "model": "fares",
+        "version": "v1",
+        "bins_id": "b",
+        "arrived_us": 7,
+        "event_us": np.array([1, 2]),
+        "own_ids": ["a", None],
+        "columns": {"x": np.array([1.5, np.nan]), "word": np.array(["é", None], dtype=object)},
+        "outputs": np.array([2.5, 3.5]),
+        "probabilities": None,
+        "classes": None,
+    }
+    return payload_of(request | more)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def as_text(request: dict[str, Any]) -> bytes:
     """The record as earlier versions wrote it, however many rows it has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "FEW", 10**9)
-        return b"".join(with_prefix("0a", encode_body(**request)))
+        return payload_of(request)
 
 
 def counted(payload: bytes) -> dict[int, dict[str, Any]]:
@@ -137,7 +141,7 @@ def counted(payload: bytes) -> dict[int, dict[str, Any]]:
 @given(requests())
 @settings(max_examples=150, deadline=None)
 def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: dict[str, Any]) -> None:
-    payload = b"".join(with_prefix("0a", encode_body(**request)))
+    payload = payload_of(request)
 
     text = as_text(request)
 
@@ -149,7 +153,7 @@ def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: dict[st
 @given(requests())
 @settings(max_examples=100, deadline=None)
 def test_the_values_of_any_record_come_back(request: dict[str, Any]) -> None:
-    record = decode(b"".join(with_prefix("0a", encode_body(**request))))
+    record = decode(payload_of(request))
 
     assert (record.prefix, record.version, record.own_ids) == ("0a", request["version"], request["own_ids"])
     assert list(record.features) == list(request["columns"])
@@ -190,14 +194,14 @@ def test_a_packed_record_is_smaller_than_text() -> None:
 def test_integers_stay_integers() -> None:
     request = many(columns={"x": np.arange(FEW + 1)}, outputs=np.arange(FEW + 1), probabilities=None, classes=None, codes=None)
 
-    found = stored_rows([decode(b"".join(with_prefix("0a", encode_body(**request))))])
+    found = stored_rows([decode(payload_of(request))])
 
     assert found == stored_rows([decode(as_text(request))])
     assert found[3][9] == "[3]"
 
 
 def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
-    payload = b"".join(with_prefix("0a", encode_body(**many())))
+    payload = payload_of(many())
 
     for damaged in [*(payload[:stop] for stop in range(1, len(payload))), payload + b"\x00"]:
         with pytest.raises((ValueError, KeyError, TypeError)):
@@ -207,7 +211,7 @@ def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
 @given(st.data())
 @settings(max_examples=400, deadline=None)
 def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st.DataObject) -> None:
-    payload = bytearray(b"".join(with_prefix("0a", encode_body(**many()))))
+    payload = bytearray(payload_of(many()))
     for _ in range(data.draw(st.integers(1, 3))):
         payload[data.draw(st.integers(1, len(payload) - 1))] = data.draw(st.integers(0, 255) | st.sampled_from(list(b'0129,[]{}":')))
     try:
@@ -237,7 +241,7 @@ def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st
     ],
 )
 def test_a_header_that_does_not_fit_its_arrays_is_refused(was: bytes, becomes: bytes) -> None:
-    payload = b"".join(with_prefix("0a", encode_body(**many())))
+    payload = payload_of(many())
     assert payload.count(was) >= 1
     assert len(was) == len(becomes)
 
