@@ -1,13 +1,14 @@
-# One image, three commands (each a package):
-#   docker run evergreen service                      serve        (the default)
-#   docker run evergreen monitoring                   watch
-#   docker run evergreen training model.yaml          train once   ... and `docker run evergreen monitoring.cli status` for the rest
+# One image for every command; docs/deployment.md has the steps.
+#   docker run evergreen:0.1.0 service                                 serve        (the default)
+#   docker run evergreen:0.1.0 monitoring                              watch
+#   docker run evergreen:0.1.0 monitoring.cli train /job/model.yaml    any verb of `evergreen`; the first version becomes the champion
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONPATH=/opt/evergreen \
     EVERGREEN_HOME=/var/lib/evergreen
 
 WORKDIR /opt/evergreen
@@ -24,8 +25,8 @@ USER 10001:10001
 VOLUME /var/lib/evergreen
 EXPOSE 8000 8001
 STOPSIGNAL SIGTERM
-# Alive, not ready: a service that waits for its first champion must not be killed. The monitor answers on 8001.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as u\ntry: u.urlopen('http://127.0.0.1:8000/livez', timeout=2)\nexcept OSError: u.urlopen('http://127.0.0.1:8001/livez', timeout=2)"]
+# Alive, not ready: a service that waits for its first champion must not be killed. Asks the address that EVERGREEN_BIND or
+# EVERGREEN_MONITOR_BIND names, of whatever the container was started for.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "monitoring.local.alive"]
 ENTRYPOINT ["python", "-m"]
 CMD ["service"]

@@ -2,7 +2,9 @@
 #   make run     train the first champion of the example, serve it, watch it
 #   make demo    months of traffic in minutes: drift, verdict, retraining, gate, promotion, rollback
 #   make test    the tests        make check   tests + lint, types, import contracts
-#   make slow    the slow tests (image build, soaks)        make lock   resolve the requirements again
+#   make slow    the slow tests (image build, years, soaks; about an hour on two cores)        make lock   resolve the requirements again
+#   make faults  kills, full disks, strangers, damaged bodies
+#   make mutants  400 mutations of the pure rules, drawn by seed: do the tests notice?
 #   make bench   Evergreen against its peers, and how cost grows (hours; needs wrk): docs/serving-benchmark.md
 
 PYTHON ?= python3
@@ -10,22 +12,26 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .evergreen
 LOCK := pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11 -q
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
+SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint slow bench lock clean
+.PHONY: help run demo test check lint slow faults mutants bench lock clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
+# Ctrl-C is how these end: the shell waits for them, and make has no error to report.
 run: $(VENV)/.ready examples/bikes/history.csv.gz
-	@EVERGREEN_HOME=$(HOME_DIR) $(BIN)/evergreen up examples/bikes/model.yaml
+	@trap 'exit 0' INT; EVERGREEN_HOME=$(HOME_DIR) $(BIN)/evergreen up examples/bikes/model.yaml
 
 demo: $(VENV)/.ready
-	@$(BIN)/python examples/bikes/demo.py $(DEMO)
+	@trap 'exit 0' INT; $(BIN)/python examples/bikes/demo.py $(DEMO)
 
+# Three workers on two cores: one of them waits for a program it started, most of the time.
+# with bytecode kept, whatever the environment says: hundreds of processes start, and each would compile all it imports
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow" $(TESTS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -m "not slow" $(TESTS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
@@ -34,24 +40,53 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile
 
-check: test lint
+# side by side: the linters take one core for a minute
+check: $(VENV)/.ready-dev
+	@$(MAKE) --no-print-directory -j 2 test lint
 
-slow: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m slow --timeout 1800 $(TESTS)
+slow: $(VENV)/.ready-dev $(VENV)/boosters/.ready
+	PYTHONPATH=$(CURDIR)/$(VENV)/boosters $(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist loadgroup -m slow --timeout 1800 --durations 10 $(TESTS)
+
+# Beside the environment, not in it: 300 MB that nothing but seven of the slow tests wants.
+$(VENV)/boosters/.ready: requirements-boosters.txt $(VENV)/.ready-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(VENV)/boosters -r requirements-boosters.txt
+	@touch $@
+
+# what may go wrong, done to real processes and disks; some want root. Then the table of docs/promises.md with what was measured.
+FAULTS := $(VENV)/faults.jsonl
+faults: $(VENV)/.ready-dev
+	@rm -f $(FAULTS)
+	EVERGREEN_FAULT_REPORT=$(CURDIR)/$(FAULTS) $(BIN)/python -m pytest --timeout 1800 --durations 10 tests/end_to_end/test_faults*.py tests/end_to_end/test_no_prediction_lost.py tests/service/codecs/test_damaged_bodies.py
+	$(BIN)/python -m tests.fault_table $(FAULTS)
+
+# MUTANTS are options, such as MUTANTS="--number 50 --seed 1"
+mutants: $(VENV)/mutants/.ready
+	PYTHONPATH=$(CURDIR)/$(VENV)/mutants $(BIN)/python tests/mutants.py $(MUTANTS)
+
+# Beside the environment, not in it: it brings setproctitle, with which gunicorn writes over the environment of its processes.
+$(VENV)/mutants/.ready: requirements-mutants.txt $(VENV)/.ready-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --upgrade --target $(VENV)/mutants -r requirements-mutants.txt
+	@touch $@
 
 # BENCH are options of `run`, such as BENCH="--rounds 1 --seconds 2 --peers flask-sync"
 bench: $(VENV)/.ready
 	-$(BIN)/python -m benchmarks.serving setup
 	-$(BIN)/python -m benchmarks.serving run --out .evergreen-bench/run.json $(BENCH)
 	$(BIN)/python -m benchmarks.serving fronts --out .evergreen-bench/fronts.json
+	$(BIN)/python -m benchmarks.serving neighbours --out .evergreen-bench/neighbours.json --into docs/serving-benchmark.md
 	$(BIN)/python -m benchmarks.serving report .evergreen-bench/run.json .evergreen-bench/fronts.json --into docs/serving-benchmark.md
 	$(BIN)/python -m benchmarks.growth --out .evergreen-bench/growth.json
+	$(BIN)/python -m benchmarks.labels
+	$(BIN)/python -m benchmarks.drain
+	$(BIN)/python -m benchmarks.retention
 
 # One resolution for every platform; no index address may ever be written into these files.
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv $(LOCK) requirements.in -o requirements.txt
 	$(BIN)/uv $(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv $(LOCK) requirements-mutants.in -o requirements-mutants.txt
+	$(BIN)/uv $(LOCK) --no-deps requirements-boosters.in -o requirements-boosters.txt
 
 clean:
 	rm -rf $(VENV) .evergreen .evergreen-demo examples/bikes/*.csv.gz

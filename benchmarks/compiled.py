@@ -19,16 +19,17 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from threadpoolctl import threadpool_limits
 
-from training.calibration import CalibratedPipeline
-from training.candidates import Candidate
-from training.compiled import CompiledModel
-from training.compiling import compile_model
-from training.model import FittedModel
-from training.prediction import Prediction
-from training.preprocessing import build_pipeline
-from training.rows import Columns, Rows
-from training.schema import Feature, Schema, frame
-from training.search import fit
+from training.compiled.compiled_model import CompiledModel
+from training.compiling.compiling import compile_model
+from training.fitting.calibration import CalibratedPipeline
+from training.fitting.candidates import Candidate
+from training.fitting.fitted_model import FittedModel
+from training.fitting.preprocessing import build_pipeline
+from training.fitting.search import fit
+from training.schema.feature import Feature
+from training.schema.prediction import Prediction
+from training.schema.rows import Columns, Rows, count_rows
+from training.schema.schema import Schema, frame
 
 LEVELS = (3, 5, 8, 12, 20, 50)
 NUMBERS = 14
@@ -64,7 +65,7 @@ def make_models(schema: Schema, rows: Rows) -> Iterator[tuple[str, FittedModel]]
 
 def microseconds(predict: Callable[[Columns], Prediction], columns: Columns, size: int, seconds: float) -> float:
     """Return the median time of a call with `size` rows, which rotate."""
-    count = len(next(iter(columns.values())))
+    count = count_rows(columns)
     taken: list[float] = []
     ends = time.perf_counter() + seconds
     while time.perf_counter() < ends or len(taken) < 3:
@@ -95,11 +96,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32, 100, 1_000, 10_000])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each cell")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     schema, rows = make_rows(50_000)
     with threadpool_limits(1):
         for name, model in make_models(schema, rows.slice(0, 38_000)):
-            for line in report(name, model, rows.slice(38_000, 50_000), asked.rows, asked.seconds):
+            for line in report(name, model, rows.slice(38_000, 50_000), options.rows, options.seconds):
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
 

@@ -20,7 +20,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp())
 
 import joblib  # noqa: E402
-import numpy as np  # noqa: E402
 import orjson  # noqa: E402
 from flask import Flask, Response  # noqa: E402
 from gunicorn.config import Config  # noqa: E402
@@ -29,15 +28,15 @@ from benchmarks.serving.data import make_table  # noqa: E402
 from benchmarks.serving.estimators import ESTIMATORS, fitted  # noqa: E402
 from benchmarks.serving.homes import make_home  # noqa: E402
 from benchmarks.serving.places import say  # noqa: E402
-from service import tracing  # noqa: E402
-from service.answering import Answer, _outcomes  # noqa: E402
 from service.app import create_app, service_of  # noqa: E402
-from service.heads import Heads  # noqa: E402
-from service.marks import WHOLE_BODY  # noqa: E402
-from service.records import encode_body  # noqa: E402
-from service.replies import Reply  # noqa: E402
-from service.row_answers import json_answer_of  # noqa: E402
+from service.predicting import Answer, outcomes  # noqa: E402
+from service.prediction_log.records import AnsweredRequest, encode_body  # noqa: E402
+from service.routes.prediction_json import predictions_json  # noqa: E402
 from service.settings import from_environment  # noqa: E402
+from service.telemetry import trace_context  # noqa: E402
+from service.web.environ_keys import WHOLE_BODY  # noqa: E402
+from service.worker.http_framing import RequestParser  # noqa: E402
+from service.worker.raw_responses import RawResponse  # noqa: E402
 
 BODIES, CALLS, TIMES = 64, 3000, 7
 
@@ -55,17 +54,17 @@ def microseconds(call: Callable[[int], object]) -> float:
 
 def asking(app: Any, bodies: list[bytes], path: str) -> Callable[[int], bytes]:
     """Return a call of the whole way from the bytes of a request to the bytes of its answer."""
-    heads = Heads(Config(), ("127.0.0.1", 8000), getattr(app, "route_of", lambda environ: None))
-    head = "POST {} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
-    raws = [head.format(path, len(body)).encode() for body in bodies]
+    parser = RequestParser(Config(), ("127.0.0.1", 8000), getattr(app, "add_route", lambda environ: None))
+    template = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    raws = [template.format(path, len(body)).encode() for body in bodies]
 
     def ask(place: int) -> bytes:
-        read = heads.read(raws[place], ("127.0.0.1", 50000))
-        environ = {**read.environ, "wsgi.input": io.BytesIO(bodies[place]), WHOLE_BODY: bodies[place], "REMOTE_ADDR": "127.0.0.1"}
-        reply = Reply("HTTP/1.1", closes=False)
-        said = app(environ, reply.start_response)
-        payload = reply.payload(said)
-        getattr(said, "close", int)()
+        head = parser.parse_head(raws[place], ("127.0.0.1", 50000))
+        environ = {**head.environ, "wsgi.input": io.BytesIO(bodies[place]), WHOLE_BODY: bodies[place], "REMOTE_ADDR": "127.0.0.1"}
+        response = RawResponse("HTTP/1.1", closes=False)
+        body = app(environ, response.start)
+        payload = response.with_body(body)
+        getattr(body, "close", int)()
         return payload
 
     assert ask(0).startswith(b"HTTP/1.1 200"), ask(0)
@@ -77,18 +76,14 @@ def parts(app: Any, bodies: list[bytes]) -> dict[str, Callable[[int], object]]:
     service = service_of(app)
     deployment = service.deployments.current("model")
     tables = [deployment.reader.read_json(body, 10) for body in bodies]
-    said = [deployment.predict(table.columns) for table in tables if table is not None]
+    predictions = [deployment.predict(table.columns) for table in tables if table is not None]
     notes = service.metrics.of_model("model", "v")
-    arrived = np.full(1, 1, dtype=np.int64)
 
     def encode(place: int) -> bytes:
-        table, answer = tables[place], said[place]
+        table, answer = tables[place], predictions[place]
         assert table is not None
-        return encode_body(
-            model="model", version=deployment.version, bins_id=deployment.bins_id, arrived_us=1, event_us=arrived, own_ids=None,
-            columns=table.columns, outputs=answer.label, probabilities=answer.probability, classes=answer.classes,
-            request_id="r" * 16, trace_id="t" * 32,
-        )  # fmt: skip
+        facts = ("model", deployment.version, deployment.bins_id, 1, None, None)
+        return encode_body(AnsweredRequest(*facts, table.columns, answer, "r" * 16, "t" * 32))
 
     record = encode(0)
     return {
@@ -96,9 +91,9 @@ def parts(app: Any, bodies: list[bytes]) -> dict[str, Callable[[int], object]]:
         "the model": lambda place: deployment.predict(tables[place].columns),  # type: ignore[union-attr]
         "the record": encode,
         "its id, and into the spool": lambda place: service.spool.append(record, n_rows=1, time_ms=1),
-        "the JSON of the answer": lambda place: json_answer_of(Answer(deployment, tables[place], said[place], "p" * 37), "r" * 16),  # type: ignore[arg-type]
-        "counting": lambda place: notes.note(0.1, 1, _outcomes(said[place])),
-        "ids of request and trace": lambda place: (tracing.begin(None).traceparent, tracing.new_request_id()),
+        "the JSON of the answer": lambda place: predictions_json(Answer(deployment, tables[place], predictions[place], "p" * 37), "r" * 16),  # type: ignore[arg-type]
+        "counting": lambda place: notes.note(0.1, 1, outcomes(predictions[place])),
+        "ids of request and trace": lambda place: (trace_context.begin(None).traceparent, trace_context.new_request_id()),
     }
 
 
@@ -109,24 +104,24 @@ def main() -> None:
     bare.post("/models/<model>/predict")(lambda model: Response(b"{}", mimetype="application/json"))
     with tempfile.TemporaryDirectory() as folder:
         table, labels = make_table(5000, seed=0)
-        payload = Path(folder) / "model.joblib"
-        joblib.dump(fitted(ESTIMATORS["logistic"](), table, labels), payload)
-        make_home(Path(folder) / "home", {"model": payload}, table, labels)
+        pipeline_file = Path(folder) / "model.joblib"
+        joblib.dump(fitted(ESTIMATORS["logistic"](), table, labels), pipeline_file)
+        make_home(Path(folder) / "home", {"model": pipeline_file}, table, labels)
         app = create_app(from_environment({"EVERGREEN_HOME": str(Path(folder) / "home")}), drains=False)
-        service_of(app).deployments.refresh()
+        service_of(app).follower.refresh()
         bodies = [orjson.dumps({"rows": [row]}) for row in orjson.loads(table.head(BODIES).to_json(orient="records"))]
         gc.collect()
         gc.freeze()
         path = "/models/model/predict"
         constant = microseconds(asking(bare, bodies, path))
         whole = microseconds(asking(app, bodies, path))
-        found = {name: microseconds(call) for name, call in parts(app, bodies).items()}
+        parts_us = {name: microseconds(call) for name, call in parts(app, bodies).items()}
         service_of(app).stop()
     say("| processor time, one row, logistic regression | us |\n|---|--:|")
     say(f"| a constant route of a bare Flask application | {constant:.1f} |\n| **a prediction** | **{whole:.1f}** |")
-    for name, taken in found.items():
-        say(f"| ... {name}, in a loop by itself | {taken:.1f} |")
-    rest = whole - constant - sum(found.values())
+    for name, part_us in parts_us.items():
+        say(f"| ... {name}, in a loop by itself | {part_us:.1f} |")
+    rest = whole - constant - sum(parts_us.values())
     say(f"| ... the rest: hooks, keys, and what each part takes longer when it is not in a loop by itself | {rest:.1f} |")
 
 

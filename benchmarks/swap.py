@@ -27,9 +27,9 @@ from tests.end_to_end.arena import Arena
 from tests.end_to_end.conftest import free_port
 from tests.end_to_end.load import Load, Sent
 from tests.end_to_end.wire import request
-from training.preprocessing import build_pipeline
-from training.rows import Rows
-from training.schema import Schema, frame
+from training.fitting.preprocessing import build_pipeline
+from training.schema.rows import Rows
+from training.schema.schema import Schema, frame
 
 SPAN_SECONDS = 5.0
 FEWEST_CONNECTIONS = 3
@@ -62,13 +62,13 @@ def measure(name: str, folder: Path, *, swaps: int, per_second: float, connectio
     schema, rows = make_rows(size)
     kinds = "".join(f"    {f.name}: {{kind: {f.kind}, nullable: true}}\n" for f in schema.features)
     table = frame(rows.columns, schema).assign(target=rows.labels)
-    asked = [request("/models/bench/predict", {"rows": [row]}) for row in _wire_rows(rows, schema)]
+    requests = [request("/models/bench/predict", {"rows": [row]}) for row in _wire_rows(rows, schema)]
     with threadpool_limits(1):
         pipelines = [fitted(name, seed, schema, rows) for seed in (0, 1)]
     with Arena(folder, free_port(), pipelines, SPEC + kinds, table) as served:
         served.start()
         while True:
-            with Load(served.port, asked, per_second=per_second, connections=connections) as load:
+            with Load(served.port, requests, per_second=per_second, connections=connections) as load:
                 load.wait_for(int(per_second * 2))
                 workers = {pid: served.ports_of(pid) for pid in served.workers()}
                 if min(map(len, workers.values())) < FEWEST_CONNECTIONS:
@@ -130,11 +130,11 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=500.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rows", type=int, default=8_000, help="training rows of each model")
-    asked = parser.parse_args()
-    for name in asked.model:
+    options = parser.parse_args()
+    for name in options.model:
         with tempfile.TemporaryDirectory(prefix="evergreen-swap-") as folder:
             figures = measure(
-                name, Path(folder), swaps=asked.swaps, per_second=asked.per_second, connections=asked.connections, size=asked.rows
+                name, Path(folder), swaps=options.swaps, per_second=options.per_second, connections=options.connections, size=options.rows
             )
         sys.stdout.write(figures + "\n")
         sys.stdout.flush()

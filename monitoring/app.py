@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import signal
-import sys
+import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import FrameType
 from typing import Any
 
 from prometheus_client import generate_latest
 
-from monitoring.child import Children
+from monitoring.bounded_server import CLIENT_SECONDS, BoundedServer
 from monitoring.errors import ProcessError
-from monitoring.housekeeping import forget_old_rows
-from monitoring.leadership import Leadership
-from monitoring.loop import Watch, tick
+from monitoring.known_tables import KNOWN_TABLES
+from monitoring.loop.retention import add_up_old_counts, forget_old_rows
+from monitoring.loop.scheduler import Pulse, Ticker
+from monitoring.loop.tick import make_watch, tick
 from monitoring.metrics import MonitorMetrics, make_metrics
-from monitoring.scheduler import Ticker
+from monitoring.retraining.training_process import Children
 from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores, open_stores
+from service.errors import ForbiddenError, UnsupportedTypeError
+from service.telemetry.json_logs import configuration
+from service.web.foreign_pages import ForeignPages, environ_of
 from training.errors import DatabaseUnavailableError, EvergreenError
+from training.registry.aliases import CHAMPION
+from training.registry.reach import out_of_reach
 
 logger = logging.getLogger(__name__)
 HUNG_SECONDS = 600.0
-HOUSEKEEPING = timedelta(hours=1)
+RETENTION_EVERY = timedelta(hours=1)
 AT_ONCE = 200  # steps without a pause before the ticker gets its turn again
 
 
@@ -48,16 +55,52 @@ class Monitor:
         self.settings = settings
         self.metrics = make_metrics()
         self.stores = open_stores(settings.home, settings.database_url)
-        self.children = Children(environment, settings.home.path / "runs")
-        self.leadership = Leadership(self.stores.journal, self.children, self.metrics, settings.holder, settings.lease)
-        self.watch = Watch(self.stores, self.children, self.leadership, self.metrics, settings.models, settings.run_deadline)
+        self._is_at_home = False
+        self._reasons: list[str] = []
+        children = Children(environment, settings.home.path / "runs")
+        self.watch = make_watch(self.stores, children, self.metrics, settings)
         self._ended = threading.Event()
-        self._ticked = time.monotonic()
+        idle_seconds = (settings.tick + settings.lease).total_seconds()
+        self.pulse = Pulse(idle_seconds=idle_seconds, busy_seconds=HUNG_SECONDS)
+
+    def why_not_ready(self) -> str | None:
+        """Return why this monitor cannot do its work; None when it can."""
+        try:
+            self.stores.database.refuse_newer(KNOWN_TABLES)
+            lacking = out_of_reach(self.settings.home, self.stores.registry)
+        except EvergreenError as error:
+            return str(error)
+        return "; ".join(f"{model}: {sentence}" for model, sentence in lacking.items()) or None
+
+    def _may_act(self) -> bool:
+        """Return whether tables and home are this Evergreen's; where they are not, say why and touch nothing.
+
+        The home is looked at before each try to lead: while this monitor waited, another may have trained what is not here.
+        What is promoted while it leads was trained here.
+        """
+        leadership, reasons = self.watch.leadership, self._reasons
+        try:
+            self.stores.database.refuse_newer(KNOWN_TABLES)
+            if not self._is_at_home or not leadership.leads:
+                lacking = out_of_reach(self.settings.home, self.stores.registry)
+                models = {alias.model for alias in self.stores.registry.aliases() if alias.alias == CHAMPION}
+                reasons = [f"{model}: {sentence}" for model, sentence in lacking.items()]
+                self._is_at_home = not lacking or lacking.keys() != models
+        except DatabaseUnavailableError:
+            raise
+        except EvergreenError as error:
+            self._is_at_home, reasons = False, [str(error)]
+        if reasons and reasons != self._reasons:
+            logger.error("%s%s", "" if self._is_at_home else "nothing is done here: ", "; ".join(reasons))
+        self._reasons = reasons
+        if leadership.leads and not self._is_at_home:
+            leadership.lose()
+        return self._is_at_home
 
     def run(self) -> None:
         """Tick until asked to stop; returns when everything is put away."""
-        server = make_server(self.settings, self.metrics, self.is_alive)
-        ticker = Ticker({"tick": (self.tick, self.settings.tick), "keep house": (self.keep_house, HOUSEKEEPING)})
+        server = make_server(self.settings, self.metrics, self.pulse.is_there, self.why_not_ready)
+        ticker = Ticker({"tick": (self.tick, self.settings.tick), "retention": (self.apply_retention, RETENTION_EVERY)})
         heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         heartbeat.start()
@@ -74,83 +117,125 @@ class Monitor:
         """Ask `run` to end."""
         self._ended.set()
 
-    def is_alive(self) -> bool:
-        """Return whether the loop still turns."""
-        return time.monotonic() - self._ticked < HUNG_SECONDS
-
     def tick(self) -> None:
         """Do what is due; an error is logged and met again at the next tick."""
         began = time.monotonic()
+        self.pulse.beat(is_busy=True)
         try:
             for _ in range(AT_ONCE):
-                if self._ended.is_set() or not tick(self.watch, datetime.now(UTC)):
+                if self._ended.is_set() or not self._may_act() or not tick(self.watch, datetime.now(UTC)):
                     break
-                self._ticked = time.monotonic()
+                self.pulse.beat(is_busy=True)
         except DatabaseUnavailableError as error:
             logger.warning("the database is not available, trying again: %s", error)
         except Exception:
             logger.exception("a tick failed")
             self.metrics.tick_failures_total.labels("").inc()
-        self._ticked = time.monotonic()
+        self.pulse.beat(is_busy=False)
         self.metrics.last_tick.set_to_current_time()
-        self.metrics.tick_seconds.set(self._ticked - began)
+        self.metrics.tick_seconds.set(time.monotonic() - began)
 
-    def keep_house(self) -> None:
-        """Forget what is older than the model files allow, if this is the monitor that may act."""
+    def apply_retention(self) -> None:
+        """Forget what is older than the model files allow, and add up old counts, if this is the monitor that may act."""
         now = datetime.now(UTC)
+        self.pulse.beat(is_busy=True)
         try:
-            if self.leadership.lead(now) is not None:
+            if self._may_act() and self.watch.leadership.lead(now) is not None:
                 for record in self.stores.registry.models():
-                    forget_old_rows(self.stores, self.watch.spec(record.spec_text), now)
+                    spec = self.watch.spec(record.spec_text)
+                    forget_old_rows(self.stores, spec, now)
+                    add_up_old_counts(self.stores, spec)
+                    self.pulse.beat(is_busy=True)
         except EvergreenError as error:
             logger.warning("old rows stay for now: %s", error)
+        self.pulse.beat(is_busy=False)
+
+    def renew_lease(self) -> None:
+        """Keep the lease during a long tick; while the ticks do not go on it is left to run out, for another monitor."""
+        if not self.pulse.is_there():
+            logger.error("the loop does not turn: its lease is not renewed")
+            return
+        try:
+            self.watch.leadership.renew(datetime.now(UTC))
+        except EvergreenError as error:
+            logger.warning("the lease could not be renewed: %s", error)
 
     def _beat(self) -> None:
         while not self._ended.wait(self.settings.lease.total_seconds() / 4):
-            try:
-                self.leadership.renew(datetime.now(UTC))
-            except EvergreenError as error:
-                logger.warning("the lease could not be renewed: %s", error)
+            self.renew_lease()
 
     def _put_away(self) -> None:
         try:
-            self.leadership.step_down()
+            self.watch.leadership.step_down()
         except EvergreenError as error:
             logger.warning("the lease could not be given up: %s", error)
         self.stores.close()
 
 
-def make_server(settings: MonitoringSettings, metrics: MonitorMetrics, is_alive: Any) -> ThreadingHTTPServer:
-    """Make the server of `/metrics` and `/livez`; raises ProcessError when its port is taken."""
+def make_server(
+    settings: MonitoringSettings,
+    metrics: MonitorMetrics,
+    is_alive: Callable[[], bool],
+    why_not_ready: Callable[[], str | None] = lambda: None,
+) -> BoundedServer:
+    """Make the server of `/metrics`, `/livez` and `/readyz`; raises ProcessError when its port is taken.
+
+    On loopback it answers no page of somebody else; on another address probes and scrapes come under any name.
+    """
+    pages = ForeignPages(settings.hosts) if settings.is_loopback else None
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = CLIENT_SECONDS
+
         def do_GET(self) -> None:
-            if self.path.split("?")[0] == "/metrics":
+            """Answer a probe or a scrape."""
+            try:
+                if pages is not None:
+                    pages.check(environ_of(self.command, self.headers))
+            except (ForbiddenError, UnsupportedTypeError) as error:
+                self._refuse(403 if isinstance(error, ForbiddenError) else 415, str(error))
+                return
+            if self.command not in ("GET", "HEAD"):
+                self._refuse(405, f"no {self.command} here; there is GET of /metrics, /livez and /readyz")
+            elif self.path.split("?")[0] == "/metrics":
                 self._answer(200, generate_latest(metrics.registry), "text/plain; version=0.0.4; charset=utf-8")
             elif self.path == "/livez":
                 live = is_alive()
                 self._answer(200 if live else 503, json.dumps({"live": live}).encode(), "application/json")
+            elif self.path == "/readyz":
+                reason = why_not_ready()
+                content = {"status": "ready" if reason is None else "not ready", "reason": reason}
+                self._answer(200 if reason is None else 503, json.dumps(content).encode(), "application/json")
             else:
-                self._answer(404, json.dumps({"error": f"no {self.path} here; there is /metrics and /livez"}).encode(), "application/json")
+                self._refuse(404, f"no {self.path} here; there is /metrics, /livez and /readyz")
+
+        do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
             logger.debug(format, *args)
+
+        def _refuse(self, status: int, sentence: str) -> None:
+            self._answer(status, json.dumps({"error": sentence}).encode(), "application/json")
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+    class Server(BoundedServer):
+        address_family = socket.AF_INET6 if ":" in settings.address[0] else socket.AF_INET
 
     try:
-        return ThreadingHTTPServer(settings.address, Handler)
+        return Server(settings.address, Handler)
     except OSError as error:
         raise ProcessError(f"cannot listen on {settings.bind}: {error.strerror}; set EVERGREEN_MONITOR_BIND to use another port") from error
 
 
 def run_monitor(settings: MonitoringSettings, environment: Mapping[str, str]) -> None:
-    """Run a monitor until SIGTERM or SIGINT."""
+    """Run a monitor until SIGTERM, SIGINT or, unless it came in ignored, SIGHUP."""
     set_up_logging(settings.log_level)
     monitor = Monitor(settings, environment)
 
@@ -159,6 +244,8 @@ def run_monitor(settings: MonitoringSettings, environment: Mapping[str, str]) ->
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, on_signal)
     monitor.run()
 
 
@@ -169,25 +256,6 @@ def open_for_run(settings: MonitoringSettings) -> Stores:
 
 
 def set_up_logging(level: str) -> None:
-    """Log one JSON object a line to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    """Log to standard output as the service does: one JSON object a line."""
+    logging.config.dictConfig(configuration(level))
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-
-
-class JsonLines(logging.Formatter):
-    """Write a record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line = {
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.name,
-            "msg": record.getMessage(),
-            "pid": record.process,
-        }
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line)

@@ -7,9 +7,9 @@
     ├── RunEndedError           the run ended already, or was abandoned; nothing was written
     ├── BackupError             a backup cannot be made or brought back
     ├── ProcessError            a process does not start, is not ready, or keeps dying
-    ├── KeyringError            a key cannot be made or revoked
-    ├── OfflineError            a table cannot be predicted or read by the command line
-    ├── AskingError             the monitor was asked for something and cannot or does not answer
+    ├── ApiKeyError             a key cannot be made or revoked
+    ├── InputError              a file or value given to the command line cannot be used
+    ├── MonitorRequestError     the monitor was asked for something and cannot or does not answer
     └── ReplayError             a replayed row was refused, or what was waited for did not happen
 """
 
@@ -36,17 +36,17 @@ class ProcessError(MonitoringError):
     """A process of ours does not start, is not ready in time, or keeps dying."""
 
 
-class KeyringError(MonitoringError):
+class ApiKeyError(MonitoringError):
     """A key cannot be made or revoked."""
 
 
-class OfflineError(MonitoringError):
-    """A table cannot be predicted, or labels cannot be read, without a server."""
+class InputError(MonitoringError):
+    """A file or a value that was given to the command line cannot be used; the message names it."""
 
 
 class ReplayError(MonitoringError):
     """The service refused what was replayed, or what was waited for did not happen in time."""
 
 
-class AskingError(MonitoringError):
+class MonitorRequestError(MonitoringError):
     """The monitor was asked for something and cannot, or does not, answer."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from monitoring.performance import Score
-from monitoring.verdict import Evidence, Verdict
+from monitoring.drift.watch_report import WatchReport
+from monitoring.judging.verdict import Evidence, Verdict
 
-KINDS = ("keep", "watch", "retrain", "quarantine", "roll_back")
+EPISODE_STATES = ("open", "muted")
+MOST_COLUMNS = 10  # of one model that have series of their own
+KINDS = ("keep", "watch", "retrain", "blind", "quarantine", "roll_back")
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorMetrics:
-    """Every metric the monitor exports; make one a process (or a test) with :func:`make_metrics`."""
+    """Every metric the monitor exports; make one a process (or a test) with `make_metrics`."""
 
     registry: CollectorRegistry
     drift_score: Gauge
     drift_floor: Gauge
     drift_features: Gauge
     drift_rows: Gauge
+    drift_evidence: Gauge
+    drift_threshold: Gauge
+    drift_episodes: Gauge
+    drift_episodes_total: Counter
     missing_ratio: Gauge
     faults: Gauge
     quality: Gauge
@@ -32,6 +41,7 @@ class MonitorMetrics:
     verdict: Gauge
     verdicts_total: Counter
     watermark: Gauge
+    silence: Gauge
     evaluated_slot: Gauge
     trained_through: Gauge
     runs_total: Counter
@@ -45,32 +55,73 @@ class MonitorMetrics:
     tick_seconds: Gauge
     tick_failures_total: Counter
     lease_lost_total: Counter
+    shown: dict[tuple[str, str], set[tuple[str, ...]]] = field(default_factory=dict)
 
     def judged(self, evidence: Evidence, verdict: Verdict) -> None:
-        """Show what one slot found."""
-        model = evidence.model
-        for column in evidence.drift.columns:
-            self.drift_score.labels(model, column.column, "psi").set(column.psi)
-            self.drift_floor.labels(model, column.column, "psi").set(column.floor)
-            self.missing_ratio.labels(model, column.column).set(column.missing_share)
-        self.drift_features.labels(model).set(len(evidence.drift.drifting) / max(1, len(evidence.drift.columns)))
-        self.drift_rows.labels(model).set(evidence.drift.rows)
-        self.faults.labels(model).set(len(evidence.faults))
-        self.labelled_ratio.labels(model).set(evidence.labels.coverage)
-        self.evaluated_slot.labels(model).set(evidence.slot_us / 1e6)
-        if evidence.score is not None:
-            self._scored(model, evidence.score)
-        if evidence.performance is not None:
-            self.quality_baseline.labels(model, evidence.performance.baseline.metric).set(evidence.performance.baseline.value)
-        for kind in KINDS:
-            self.verdict.labels(model, kind).set(kind == verdict.kind)
-        self.verdicts_total.labels(model, verdict.kind).inc()
+        """Show and count what one slot found."""
+        self.show(evidence.model, evidence.slot_us, verdict.kind, evidence.to_dict())
+        self.verdicts_total.labels(evidence.model, verdict.kind).inc()
+        if isinstance(evidence.drift, WatchReport):
+            self.drift_episodes_total.labels(evidence.model).inc(sum(e.is_new for e in evidence.drift.episodes))
 
-    def _scored(self, model: str, score: Score) -> None:
-        self.quality.labels(model, score.metric, "current").set(score.value)
-        self.quality_low.labels(model, score.metric, "current").set(score.low)
-        self.quality_high.labels(model, score.metric, "current").set(score.high)
-        self.evaluation_rows.labels(model, score.metric, "current").set(score.n)
+    def show(self, model: str, slot_us: int, verdict: str, evidence: Mapping[str, Any]) -> None:
+        """Show what one slot found.
+
+        Parameters
+        ----------
+        evidence
+            As the journal keeps it, so that a monitor that has just started shows what the one before it found.
+        """
+        drift = evidence["drift"]
+        self._columns(model, drift["columns"])
+        n_columns = len(drift["columns"]) + drift.get("columns_left_out", 0)
+        self.drift_features.labels(model).set(len(drift["drifting"]) / max(1, n_columns))
+        self.drift_rows.labels(model).set(drift["rows"])
+        if drift.get("log10_threshold") is None:
+            self.drift_threshold.remove_by_labels({"model": model})
+        else:
+            self.drift_threshold.labels(model).set(drift["log10_threshold"])
+        for state in EPISODE_STATES:  # the classic rule has none
+            self.drift_episodes.labels(model, state).set(sum(e["muted"] == (state == "muted") for e in drift.get("episodes", ())))
+        self.faults.labels(model).set(len(evidence["faults"]))
+        self.labelled_ratio.labels(model).set(evidence["labels"]["coverage"])
+        self.evaluated_slot.labels(model).set(slot_us / 1e6)
+        if evidence["score"] is not None:
+            self._scored(model, evidence["score"])
+        if evidence["performance"] is not None:
+            baseline = evidence["performance"]["baseline"]
+            self.quality_baseline.labels(model, baseline["metric"]).set(baseline["value"])
+        for kind in KINDS:
+            self.verdict.labels(model, kind).set(kind == verdict)
+
+    def _columns(self, model: str, columns: Sequence[Mapping[str, Any]]) -> None:
+        """Show the strongest columns; the series of those that are so no more end."""
+        strongest = {c["column"]: c for c in sorted(columns, key=_strength)[:MOST_COLUMNS]}
+        gauges = {
+            "psi": (self.drift_score, ("psi",)),
+            "floor": (self.drift_floor, ("psi",)),
+            "missing_share": (self.missing_ratio, ()),
+            "log10_evidence": (self.drift_evidence, ()),
+        }
+        for key, (gauge, last) in gauges.items():
+            values = {(model, name, *last): column.get(key) for name, column in strongest.items()}
+            known = {labels: value for labels, value in values.items() if value is not None}
+            for labels in self.shown.get((model, key), set()) - known.keys():
+                gauge.remove(*labels)
+            for labels, value in known.items():
+                gauge.labels(*labels).set(value)
+            self.shown[model, key] = set(known)
+
+    def _scored(self, model: str, score: Mapping[str, Any]) -> None:
+        self.quality.labels(model, score["metric"], "current").set(score["value"])
+        self.quality_low.labels(model, score["metric"], "current").set(score["low"])
+        self.quality_high.labels(model, score["metric"], "current").set(score["high"])
+        self.evaluation_rows.labels(model, score["metric"], "current").set(score["n"])
+
+
+def _strength(column: Mapping[str, Any]) -> tuple[bool, float, float]:
+    evidence = column.get("log10_evidence")
+    return not column["is_drifting"], math.inf if evidence is None else -evidence, -(column["psi"] or 0.0)
 
 
 def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
@@ -98,6 +149,10 @@ def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
         drift_floor=gauge("drift_floor", "What the distance must exceed to matter.", *feature),
         drift_features=gauge("drift_features_ratio", "Share of the columns that drift.", "model"),
         drift_rows=gauge("drift_rows", "Rows in the current window.", "model"),
+        drift_evidence=gauge("drift_evidence_log10", "Evidence for a change, log10 of its sum in days.", "model", "feature"),
+        drift_threshold=gauge("drift_evidence_threshold_log10", "Where the evidence of all columns opens an episode, log10.", "model"),
+        drift_episodes=gauge("drift_episodes", "Drift episodes that are open, or open and muted.", "model", "state"),
+        drift_episodes_total=counter("drift_episodes_opened", "Drift episodes that were opened.", "model"),
         missing_ratio=gauge("feature_missing_ratio", "Share of missing values in the current window.", "model", "feature"),
         faults=gauge("data_faults", "Data faults found in the last slot.", "model"),
         quality=gauge("quality", "Live score on matured labelled rows.", *quality),
@@ -109,6 +164,7 @@ def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
         verdict=gauge("verdict", "1 for the verdict of the last slot.", "model", "verdict"),
         verdicts_total=counter("verdicts", "Verdicts by kind.", "model", "verdict"),
         watermark=gauge("model_time_seconds", "Model time: the watermark of the log.", "model"),
+        silence=gauge("silence_seconds", "Machine time since the newest row, where model time is that of arrival.", "model"),
         evaluated_slot=gauge("drift_last_evaluated_timestamp_seconds", "Model time of the last judged slot.", "model"),
         trained_through=gauge("model_trained_through_timestamp_seconds", "Model time of the last row the champion has seen.", "model"),
         runs_total=counter("retrain_runs", "Retraining runs by trigger and result.", "model", "trigger", "result"),

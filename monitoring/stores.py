@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from monitoring.journal import Journal
-from monitoring.windows import Windows
-from service.prediction_log import PredictionLog
-from training.artifact import LoadedArtifact, load_verified
-from training.database import Database, open_database
-from training.registry import Registry
+from monitoring.journal.journal import Journal
+from monitoring.judging.cohorts import CountedLabels
+from monitoring.log_windows import Range, Windows
+from service.prediction_log.prediction_log import PredictionLog
+from training.artifacts.artifact import LoadedArtifact, load_verified
+from training.artifacts.signing import load_or_make_key
+from training.model_file.model_spec import ModelSpec
+from training.profiles.reference import Reference
+from training.registry.registry import Registry
 from training.settings import Home
-from training.signing import load_or_make_key
-from training.spec import ModelSpec
+from training.storage.database import Database, open_database
 
 KEPT_VERSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The handles of one process; made by :func:`open_stores`, after the fork."""
+    """The handles of one process; made by `open_stores`, after the fork."""
 
     home: Home
     database: Database
@@ -27,13 +29,15 @@ class Stores:
     log: PredictionLog
     journal: Journal
     loaded: dict[tuple[str, str], LoadedArtifact] = field(default_factory=dict)
+    references: dict[tuple[str, int, int], Reference] = field(default_factory=dict)
+    label_counts: dict[str, CountedLabels] = field(default_factory=dict)
 
     def windows(self, spec: ModelSpec) -> Windows:
         """Return the reader of one model's windows."""
         return Windows(self.database, self.log, spec.model, spec.schema, spec.labels)
 
     def load(self, model: str, version: str) -> LoadedArtifact:
-        """Return a verified version; the last few are kept.
+        """Return a verified version; the last few are kept. A plain pipeline answers in a process of its own.
 
         Raises
         ------
@@ -45,11 +49,17 @@ class Stores:
         if (model, version) not in self.loaded:
             record = self.registry.version(model, version)
             key = load_or_make_key(self.home.signing_key)
-            found = load_verified(self.home.artifacts / record.path, self.home.cache, key, expected_digest=record.digest)
+            loaded = load_verified(
+                self.home.artifacts / record.path, self.home.cache, key, expected_digest=record.digest, asks_in_child=True
+            )
             while len(self.loaded) >= KEPT_VERSIONS:
                 self.loaded.pop(next(iter(self.loaded)))
-            self.loaded[model, version] = found
+            self.loaded[model, version] = loaded
         return self.loaded[model, version]
+
+    def quarantined(self, model: str) -> tuple[Range, ...]:
+        """Return the ranges of model time that are quarantined."""
+        return tuple(Range(q.start_us, q.end_us) for q in self.journal.quarantines(model))
 
     def close(self) -> None:
         """Close the database."""

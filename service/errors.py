@@ -11,6 +11,7 @@
     │   ├── BodyTooLargeError, TooManyRowsError
     │   ├── UnauthenticatedError, ForbiddenError
     │   ├── RateLimitedError        the key has asked too often (429)
+    │   ├── UnsupportedTypeError    a content type that is not taken from a web page (415)
     │   └── UnknownModelError
     ├── UnsupportedError            the protocol has it, this service has not (501)
     └── UnavailableError            ours, and worth a retry (503)
@@ -19,9 +20,9 @@
         │   └── SpoolFullError
         ├── OverloadedError         too many requests are in flight
         ├── LogFullError            the prediction log has reached its bound
-    └── LogUnavailableError     the prediction log cannot be reached
+        └── LogUnavailableError     the prediction log cannot be reached
 
-`service.answers` holds the one table from exception to status and code.
+`service.web.responses` holds the one table from exception to status and code.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Problem:
     want: str
 
     def to_dict(self) -> dict[str, object]:
-        """Give the form of the error body."""
+        """Return the form of the error body."""
         return {"row": self.row, "field": self.field, "code": self.code, "got": self.got, "want": self.want}
 
 
@@ -68,7 +69,7 @@ class InvalidRowsError(RequestError):
     Parameters
     ----------
     problems
-        The first problems found, at most `service.columns.MAX_LISTED`.
+        The first problems found, at most `service.columns.explaining.MAX_LISTED`.
     total
         How many there are in all.
     counts
@@ -83,18 +84,22 @@ class InvalidRowsError(RequestError):
 
 
 class FailedRowsError(RequestError):
-    """The rows fit the schema, but the model raises on some of them, or what it says is no number.
+    """The rows fit the schema, but the model raises on some of them, or answers what is no answer.
 
     It is the request's error and not the service's: a model answers what it can, sent again the same rows fail again, and
     without them the others are answered.
 
     Parameters
     ----------
-    culprits
-        For each row that was found, the name of what the model raised. What it said stays in the log: it may tell of the
-        inside of the service.
+    failures
+        For each of the first failed rows the name of what the model raised. The message of that stays in the log: it may
+        tell of the inside of the service.
+    total
+        How many there are in all; None: as many as are named.
     is_all
         Whether all of them were looked for.
+    reason
+        The name of what the model raised on all rows together, where no row is to be named.
 
     Examples
     --------
@@ -102,10 +107,10 @@ class FailedRowsError(RequestError):
     row 2: the model fails on it (ZeroDivisionError), though it fits the schema
     """
 
-    def __init__(self, culprits: Mapping[int, str], *, is_all: bool = True) -> None:
-        self.problems = tuple(Problem(row, "", "failed", got, "a row that the model can answer") for row, got in culprits.items())
-        self.total = len(self.problems)
-        super().__init__(_failure(self.problems, is_all))
+    def __init__(self, failures: Mapping[int, str], *, total: int | None = None, is_all: bool = True, reason: str | None = None) -> None:
+        self.problems = tuple(Problem(row, "", "failed", got, "a row that the model can answer") for row, got in failures.items())
+        self.total = len(self.problems) if total is None else total
+        super().__init__(_failure(self.problems, self.total, is_all, reason))
 
 
 class BodyTooLargeError(RequestError):
@@ -136,6 +141,10 @@ class RateLimitedError(RequestError):
     def __init__(self, message: str, wait_seconds: float) -> None:
         self.retry_after_seconds = max(1, math.ceil(wait_seconds))
         super().__init__(f"{message}; try again in {self.retry_after_seconds} s")
+
+
+class UnsupportedTypeError(RequestError):
+    """A content type that is not taken from whoever sends it."""
 
 
 class UnknownModelError(RequestError):
@@ -191,10 +200,11 @@ def _sentence(problems: Sequence[Problem], total: int) -> str:
     return f"{where}field {first.field!r}: got {first.got}, want {first.want}{more}"
 
 
-def _failure(problems: Sequence[Problem], is_all: bool) -> str:
+def _failure(problems: Sequence[Problem], total: int, is_all: bool, reason: str | None) -> str:
     if not problems:
-        return "the model fails on these rows together, though on none of them alone; they fit the schema"
-    first, others = problems[0], len(problems) - 1
+        alone = f" ({reason})" if reason else ", though on none of them alone"
+        return f"the model fails on these rows together{alone}; they fit the schema"
+    first, others = problems[0], total - 1
     more = "" if is_all else " at least" if others else "; there may be others"
     also = f" (and on {others} more{more})" if others else more
     return f"row {first.row}: the model fails on it ({first.got}), though it fits the schema{also}"

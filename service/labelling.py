@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from service.deployment import Deployment
-from service.ids import IdMinter
-from service.label_log import LabelItem, LabelResult
-from service.metrics import ServiceMetrics
-from service.payloads import LabelPayload
-from service.prediction_log import PredictionLog
-from service.spool import folder_ends
+from service.codecs.label_bodies import SentLabels
+from service.models.served_model import Deployment
+from service.prediction_log.ids import IdMinter
+from service.prediction_log.labels import LabelItem, LabelResult
+from service.prediction_log.prediction_log import PredictionLog
+from service.recording.spool import folder_ends
+from service.telemetry.buffered import BufferedHistogram
+from service.telemetry.metrics import ServiceMetrics
 
 PATIENCE_SECONDS = 1.0
 
@@ -45,16 +47,16 @@ class Labelling:
         self._clock = clock
         self._patience_seconds = patience_seconds
 
-    def join(self, deployment: Deployment, payloads: Sequence[LabelPayload]) -> list[LabelResult]:
-        """Store labels and give a status for each; committed when this returns.
+    def join(self, deployment: Deployment, sent: SentLabels) -> list[LabelResult]:
+        """Store labels and return a result for each; committed when this returns.
 
         Raises
         ------
         DatabaseUnavailableError
             The log is out of reach; nothing was stored.
         """
-        items = [self._item(payload) for payload in payloads]
-        has_own_ids = any(item.own_id is not None for item in items)
+        items = list(map(LabelItem, sent.labels, self._minter.parse_all(sent.ids), sent.own_ids))
+        has_own_ids = sent.own_ids.count(None) < len(items)
         ends = folder_ends(self._spool_folder) if has_own_ids else {}
         results = self._store(deployment, items)
         open_places = [place for place, item in enumerate(items) if item.own_id is not None and results[place].status == "unknown"]
@@ -64,12 +66,8 @@ class Labelling:
             for place, result in zip(open_places, again, strict=True):
                 is_open = result.status == "unknown" and not is_drained
                 results[place] = LabelResult("pending") if is_open else result
-        self._note(deployment.model, items, results)
+        self._count(deployment.model, items, results)
         return results
-
-    def _item(self, payload: LabelPayload) -> LabelItem:
-        identity = self._minter.parse(payload.id) if payload.id is not None else None
-        return LabelItem(payload.label, identity, payload.own_id)
 
     def _store(self, deployment: Deployment, items: Sequence[LabelItem]) -> list[LabelResult]:
         return self._log.label(deployment.model, items, self._clock(), rules=deployment.label_rules)
@@ -86,12 +84,16 @@ class Labelling:
         offset = self._log.offset(spool)
         return offset.closed or offset.offset >= end
 
-    def _note(self, model: str, items: Sequence[LabelItem], results: Sequence[LabelResult]) -> None:
+    def _count(self, model: str, items: Sequence[LabelItem], results: Sequence[LabelResult]) -> None:
         now = self._clock().timestamp()
-        delays = self._metrics.label_delay.labels(model)
-        for item, result in zip(items, results, strict=True):
-            self._metrics.labels.labels(model, result.status).inc()
-            if result.status == "matched" and item.id is not None:
-                delays.observe(now - item.id.time_ms / 1000)
-        if any(result.status == "matched" for result in results):
-            self._metrics.last_label.labels(model).set(now)
+        counts = Counter([result.status for result in results])
+        for status, count in counts.items():
+            self._metrics.labels.labels(model, status).inc(count)
+        if not counts["matched"]:
+            return
+        self._metrics.last_label.labels(model).set(now)
+        matched = [item.id for item, result in zip(items, results, strict=True) if result.status == "matched"]
+        delays = BufferedHistogram(self._metrics.label_delay.labels(model))
+        for time_ms, count in Counter([identity.time_ms for identity in matched if identity is not None]).items():
+            delays.observe(now - time_ms / 1000, count)
+        delays.flush()

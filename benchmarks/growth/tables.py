@@ -21,22 +21,22 @@ TITLES = {
 
 def tables(document: dict[str, Any]) -> Iterator[str]:
     """Yield a plot and a table a sweep."""
-    found = document["points"]
-    noise = [p["foreign"] > QUIET for p in found if "foreign" in p]
+    points = document["points"]
+    noise = [p["foreign"] > QUIET for p in points if "foreign" in p]
     yield f"{document.get('about', '')} Cells kept although others used more than {QUIET} cores: {sum(noise)} of {len(noise)}."
     if sum(noise) > SHARE * len(noise):
         yield "**A trial on a busy machine: the figures prove nothing.**"
     for sweep in SWEEPS:
-        if chosen := [p for p in found if p["sweep"] == sweep]:
+        if chosen := [p for p in points if p["sweep"] == sweep]:
             yield f"\n### {TITLES[sweep]}\n\n![{TITLES[sweep]}](images/growth-{sweep}.svg)\n"
             yield from _table([p for p in chosen if p["at"]])
 
 
-def _table(found: list[dict[str, Any]]) -> Iterator[str]:
-    places = sorted({p["at"] for p in found})
-    values = {(_name(p), p["at"]): p["value"] for p in found}
+def _table(points: list[dict[str, Any]]) -> Iterator[str]:
+    places = sorted({p["at"] for p in points})
+    values = {(_name(p), p["at"]): p["value"] for p in points}
     yield f"| | {' | '.join(f'{at:,}' for at in places)} |\n|---|{'--:|' * len(places)}"
-    for name in dict.fromkeys(_name(p) for p in found):
+    for name in dict.fromkeys(_name(p) for p in points):
         cells = (values.get((name, at)) for at in places)
         yield f"| {name} | {' | '.join('' if value is None else short(value) for value in cells)} |"
 

@@ -84,13 +84,13 @@ def bars(figures: Figures, document: Document) -> Iterator[Bar]:
 
 def _best(figures: Figures, model: str, keys: tuple[str, ...], pick: Callable, *, unbatched: bool = False) -> str:
     """Return the name of the best peer; nothing when none was measured."""
-    found = []
+    candidates = []
     for peer in figures.peers(unbatched=unbatched):
         value = figures.middle(peer, model, *keys)
         count = figures.middle(peer, model, keys[0], "count") if keys[-1] == "p99" else None
         if value and (count is None or count >= LEAST_ANSWERS):
-            found.append((value, peer))
-    return pick(found)[1] if found else ""
+            candidates.append((value, peer))
+    return pick(candidates)[1] if candidates else ""
 
 
 def _faster(
@@ -124,7 +124,7 @@ def _big(figures: Figures) -> Iterator[Bar]:
     for name, encodings, model, floor, goal in _ROWS:
         ours = figures.best_encoding(OURS, model, encodings)
         among = JSON if "JSON" in name else ()
-        theirs = [(*found, peer) for peer in figures.peers() if (found := figures.best_encoding(peer, model, among))]
+        theirs = [(*fastest, peer) for peer in figures.peers() if (fastest := figures.best_encoding(peer, model, among))]
         measured, against = None, ""
         if ours and theirs:
             _, encoding, against = max(theirs)
@@ -137,9 +137,9 @@ def _ceiling(document: Document) -> Iterator[Bar]:
     ours = document["meta"].get("fronts", {}).get("ours")
     for connections in (1, 16, 64):
         cell = f"c{connections}"
-        said = Spread.of(r[f"predict {cell}"]["rate"] for r in document["ceiling"])
+        rate = Spread.of(r[f"predict {cell}"]["rate"] for r in document["ceiling"])
         same = Spread.of(r[f"constant {cell}"]["rate"] for r in document["ceiling"])
         bare = Spread.of(r[cell]["rate"] for r in document["fronts"] if r["worker"] == ours)
         for name, limit in (("a constant route of the same application", same), ("a constant route of a bare Flask", bare)):
-            ratio = percent(said, limit) if said and limit else None
+            ratio = percent(rate, limit) if rate and limit else None
             yield Bar(f"ceiling, {connections} connections: requests/s, of {name}", LINEAR, 75, 85, ratio, "", unit="%")

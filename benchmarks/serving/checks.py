@@ -1,4 +1,4 @@
-"""Are the answers scikit-learn's? Asked before any load: one by one, a hundred at once, by many clients, ten thousand at once."""
+"""Are the answers scikit-learn's? Checked before any load: one by one, a hundred at once, by many clients, ten thousand at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WrongAnswerError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Sample:
     """The rows and what scikit-learn says of them."""
 
     rows: Sequence[Row]
@@ -32,7 +32,7 @@ class Asked:
         return list(self.rows[start:stop]), list(self.expected[start:stop])
 
 
-def check_small(server: Server, port: int, asked: Asked) -> float:
+def check_small(server: Server, port: int, sample: Sample) -> float:
     """Return the largest difference over 64 single rows, 100 rows at once and 16 clients of 8 requests at the same time.
 
     Raises
@@ -41,18 +41,18 @@ def check_small(server: Server, port: int, asked: Asked) -> float:
         An answer is missing or differs by more than 1e-9.
     """
     with ThreadPoolExecutor(CLIENTS) as clients:
-        found = list(clients.map(lambda k: _client(server, port, asked, k), range(CLIENTS)))
-    found += [_compare(server, server.main, port, asked, i, i + 1) for i in range(SINGLES)]
-    return max(*found, _compare(server, server.main, port, asked, 0, 100))
+        differences = list(clients.map(lambda k: _client(server, port, sample, k), range(CLIENTS)))
+    differences += [_compare(server, server.main, port, sample, i, i + 1) for i in range(SINGLES)]
+    return max(*differences, _compare(server, server.main, port, sample, 0, 100))
 
 
-def check_all(server: Server, encoding: str, port: int, asked: Asked) -> float:
+def check_all(server: Server, encoding: str, port: int, sample: Sample) -> float:
     """Return the largest difference over all rows in one request; errors as `check_small`."""
-    return _compare(server, encoding, port, asked, 0, len(asked.rows))
+    return _compare(server, encoding, port, sample, 0, len(sample.rows))
 
 
-def _compare(server: Server, encoding: str, port: int, asked: Asked, start: int, stop: int) -> float:
-    rows, expected = asked.part(start, stop)
+def _compare(server: Server, encoding: str, port: int, sample: Sample, start: int, stop: int) -> float:
+    rows, expected = sample.part(start, stop)
     answer = post(port, server.paths[encoding], BUILD[encoding](rows))
     return _judged(server, encoding, *answer, expected)
 
@@ -60,18 +60,18 @@ def _compare(server: Server, encoding: str, port: int, asked: Asked, start: int,
 def _judged(server: Server, encoding: str, status: int, content: bytes, headers: Any, expected: list[float]) -> float:
     if status != 200:
         raise WrongAnswerError(f"{server.name} answers {status} to {encoding}: {content[:200]!r}")
-    found = difference(read(content, headers), expected)
-    if found > TOLERANCE:
-        raise WrongAnswerError(f"{server.name}, {encoding}: the answer differs by {found:.2g}")
-    return found
+    largest = difference(read(content, headers), expected)
+    if largest > TOLERANCE:
+        raise WrongAnswerError(f"{server.name}, {encoding}: the answer differs by {largest:.2g}")
+    return largest
 
 
-def _client(server: Server, port: int, asked: Asked, number: int) -> float:
+def _client(server: Server, port: int, sample: Sample, number: int) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     worst = 0.0
     for turn in range(EACH):
         at = (37 * number + 3 * turn) % 5_000
-        rows, expected = asked.part(at, at + 1)
+        rows, expected = sample.part(at, at + 1)
         answer = ask(connection, server.paths[server.main], BUILD[server.main](rows))
         worst = max(worst, _judged(server, server.main, *answer, expected))
     connection.close()

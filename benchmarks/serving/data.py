@@ -10,7 +10,7 @@ import pandas as pd
 
 LEVELS = (3, 5, 8, 12, 20, 50)
 CLASSES = ("no", "yes")
-TRAINING, ASKED = 50_000, 10_000
+TRAINING, SAMPLED = 50_000, 10_000
 
 
 def make_table(count: int, seed: int, numbers: int = 14, categories: int = len(LEVELS)) -> tuple[pd.DataFrame, npt.NDArray[Any]]:

@@ -92,7 +92,7 @@ BUILD: dict[str, Callable[[list[Row]], Body]] = {
     "arrow": partial(_written, kind="arrow", headers={"Content-Type": ARROW, "Accept": ARROW}),
     "parquet": partial(_written, kind="parquet", headers={"Content-Type": PARQUET}),
 }
-"""`arrow` and `parquet` are of all prepared rows, whatever is asked."""
+"""`arrow` and `parquet` are of all prepared rows, whatever is chosen."""
 
 
 def read(content: bytes, headers: Mapping[str, str]) -> Numbers:

@@ -82,13 +82,13 @@ class Figures:
 
     def spread(self, server: str, model: str, *keys: str) -> Spread | None:
         """Return a figure over the rounds; the keys lead to it, as in ``"c64", "rate"``."""
-        found = [_at(r, keys) for r in self.results if (r["server"], r["model"]) == (server, model)]
-        return Spread.of(value for value in found if value is not None)
+        values = [_at(r, keys) for r in self.results if (r["server"], r["model"]) == (server, model)]
+        return Spread.of(value for value in values if value is not None)
 
     def rounds(self, server: str, model: str, *keys: str) -> dict[int, float]:
         """Return a figure by round."""
-        found = {r["round"]: _at(r, keys) for r in self.results if (r["server"], r["model"]) == (server, model)}
-        return {number: value for number, value in found.items() if value}
+        values = {r["round"]: _at(r, keys) for r in self.results if (r["server"], r["model"]) == (server, model)}
+        return {number: value for number, value in values.items() if value}
 
     def ratio(self, over: Place, under: Place, model: str) -> Spread | None:
         """Return one server's figure over another's: of the medians, and the spread of the rounds."""
@@ -98,11 +98,11 @@ class Figures:
 
     def middle(self, server: str, model: str, *keys: str) -> float | None:
         """Return the median of a figure."""
-        found = self.spread(server, model, *keys)
-        return None if found is None else found.middle
+        spread = self.spread(server, model, *keys)
+        return None if spread is None else spread.middle
 
     def peers(self, *, unbatched: bool = False) -> list[str]:
-        """Return the measured peers, those that batch left out when told to."""
+        """Return the measured peers, those that batch left out if so chosen."""
         facts = self.meta["servers"]
         return [s for s in self.servers if s != OURS and not (unbatched and facts.get(s, {}).get("is_batching"))]
 
@@ -113,14 +113,14 @@ class Figures:
 
     def best_encoding(self, server: str, model: str, among: Sequence[str] = ()) -> tuple[float, str] | None:
         """Return rows a second and name of the encoding a server is best with, among some or all."""
-        asked = [e for e in self.encodings(server, model) if not among or e in among]
-        rates = ((self.middle(server, model, BIG + encoding, "rows_rate"), encoding) for encoding in asked)
+        encodings = [e for e in self.encodings(server, model) if not among or e in among]
+        rates = ((self.middle(server, model, BIG + encoding, "rows_rate"), encoding) for encoding in encodings)
         return max(((rate, encoding) for rate, encoding in rates if rate), default=None)
 
     def noisy(self, limit: float) -> tuple[int, int]:
         """Return how many cells were kept although others used more than `limit` cores meanwhile, of how many."""
-        found = [c["foreign"] for r in self.results for c in r.values() if isinstance(c, dict) and "foreign" in c]
-        return sum(foreign > limit for foreign in found), len(found)
+        shares = [c["foreign"] for r in self.results for c in r.values() if isinstance(c, dict) and "foreign" in c]
+        return sum(foreign > limit for foreign in shares), len(shares)
 
 
 def percent(above: Spread, below: Spread) -> Spread:

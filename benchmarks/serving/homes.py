@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from monitoring.onboarding import import_file
-from monitoring.workbench import Workbench
+from monitoring.admin.onboarding import import_file
+from monitoring.admin.workbench import Workbench
 
 MODEL = "bench"
 
@@ -22,12 +22,12 @@ def model_file(name: str, table: pd.DataFrame, data: Path) -> str:
     return f"model: {name}\ndata: {data}\nschema:\n  target: label\n  task: binary\n  positive: 'yes'\n  features:\n{features}\n"
 
 
-def make_home(home: Path, payloads: Mapping[str, Path], table: pd.DataFrame, labels: Any) -> dict[str, str]:
-    """Make each payload a champion of its own name; give what `training.compiled` says of each.
+def make_home(home: Path, pipeline_files: Mapping[str, Path], table: pd.DataFrame, labels: Any) -> dict[str, str]:
+    """Make each pipeline_file a champion of its own name; give what `training.compiled.compiled_model` says of each.
 
     Parameters
     ----------
-    payloads
+    pipeline_files
         Name to the joblib file of a fitted pipeline.
     table, labels
         The rows the versions are scored with and whose profile they carry.
@@ -36,13 +36,13 @@ def make_home(home: Path, payloads: Mapping[str, Path], table: pd.DataFrame, lab
     data = home.with_suffix(".parquet")
     table.assign(label=labels).to_parquet(data)
     bench = Workbench({**os.environ, "EVERGREEN_HOME": str(home)})
-    said = {}
-    for name, payload in payloads.items():
+    lines = {}
+    for name, pipeline_file in pipeline_files.items():
         spec = home.with_suffix(".yaml")
         spec.write_text(model_file(name, table, data))
-        made = import_file(bench, payload, spec)
+        made = import_file(bench, pipeline_file, spec)
         card = (made.artifact / "card.md").read_text()
-        said[name] = next((line for line in card.splitlines() if "compiled" in line or "plain scikit-learn" in line), "")
+        lines[name] = next((line for line in card.splitlines() if "compiled" in line or "plain scikit-learn" in line), "")
     bench.close()
     data.unlink()
-    return said
+    return lines

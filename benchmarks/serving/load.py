@@ -34,10 +34,10 @@ def wrk(port: int, path: str, bodies: Path, connections: int, seconds: float) ->
     command = ["wrk", "-t1", f"-c{connections}", f"-d{length}", "--timeout", "15s", "-s", str(HERE / "rotate.lua")]
     command += [f"http://127.0.0.1:{port}{path}", "--", str(bodies), "application/json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
-    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not found:
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
         raise RuntimeError(f"wrk: {done.stdout[-300:]} {done.stderr[-300:]}")
-    figures: Figures = json.loads(found[-1])
+    figures: Figures = json.loads(lines[-1])
     figures["rate"] = figures["count"] / figures["seconds"]
     return figures
 

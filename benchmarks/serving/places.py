@@ -11,6 +11,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 APPS = HERE / "apps"
 REQUIREMENTS = HERE / "requirements"
+DRAW = HERE.parent / "growth" / "draw.py"
+PAGE = ROOT / "docs" / "serving-benchmark.md"
 CPUS = (0, 1)
 """The cores everybody shares, the generator of load included."""
 
@@ -35,10 +37,10 @@ def is_installed(venv: str | None) -> bool:
     return venv is None or (venvs() / venv / ".ready").exists()
 
 
-def commit() -> str:
+def commit(checkout: Path = ROOT) -> str:
     """Return the short name of the commit; with a + when files were changed since."""
-    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=checkout, check=False).stdout.strip()
 
 
 def say(line: str) -> None:

@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from benchmarks.serving.data import ASKED, TRAINING, make_table
+from benchmarks.serving.brittle import Brittle
+from benchmarks.serving.data import SAMPLED, TRAINING, make_table
 from benchmarks.serving.estimators import ESTIMATORS, fitted
 from benchmarks.serving.homes import MODEL, make_home
 from benchmarks.serving.places import APPS, is_installed, python_of, say, work
@@ -31,18 +32,18 @@ def prepare(models: list[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     table, labels = make_table(TRAINING, seed=7)
-    asked, _ = make_table(ASKED, seed=11)
-    _write_rows(asked, folder)
+    sample, _ = make_table(SAMPLED, seed=11)
+    _write_rows(sample, folder)
     facts = {}
     for name in models:
         began = time.perf_counter()
         with threadpool_limits(1):
             pipeline = fitted(ESTIMATORS[name](), table, labels)
-            _write_expected(pipeline, asked, folder / f"{name}.expected.json")
-        payload = folder / f"{name}.joblib"
-        joblib.dump(pipeline, payload)
-        said = make_home(folder / f"{name}.home", {MODEL: payload}, table, labels)
-        facts[name] = {"megabytes": round(payload.stat().st_size / 1e6, 2), "serving": said[MODEL].removeprefix("- serving: ")}
+            _write_expected(pipeline, sample, folder / f"{name}.expected.json")
+        pipeline_file = folder / f"{name}.joblib"
+        joblib.dump(pipeline, pipeline_file)
+        lines = make_home(folder / f"{name}.home", {MODEL: pipeline_file}, table, labels)
+        facts[name] = {"megabytes": round(pipeline_file.stat().st_size / 1e6, 2), "serving": lines[MODEL].removeprefix("- serving: ")}
         say(f"prepared {name} in {time.perf_counter() - began:.0f} s: {facts[name]}")
     if is_installed("mlflow"):
         save = [str(python_of("mlflow")), str(APPS / "mlflow_save.py"), str(folder), *models]
@@ -50,18 +51,36 @@ def prepare(models: list[str]) -> None:
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
-def _write_rows(asked: pd.DataFrame, folder: Path) -> None:
-    (folder / "rows.json").write_text(json.dumps(asked.to_dict("records")))
-    asked.to_parquet(folder / "rows.parquet", index=False)
-    table = pa.Table.from_pandas(asked, preserve_index=False)
+def add_brittle() -> None:
+    """Write a model that may raise or hang, and a home in which it stands beside a good one; what a run needs is made if it is missing."""
+    folder = work() / "prepared"
+    if not (folder / "logistic.joblib").exists():
+        prepare(["logistic"])
+    table, labels = make_table(TRAINING, seed=7)
+    payload, home = folder / "brittle.joblib", folder / "brittle.home"
+    joblib.dump(Brittle(joblib.load(folder / "logistic.joblib")).fit(table, labels), payload)
+    shutil.rmtree(home, ignore_errors=True)
+    make_home(home, {MODEL: folder / "logistic.joblib", "bad": payload}, table, labels)
+    if is_installed("mlflow"):
+        save = [str(python_of("mlflow")), str(APPS / "mlflow_save.py"), str(folder), "brittle"]
+        subprocess.run(save, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _write_rows(sample: pd.DataFrame, folder: Path) -> None:
+    (folder / "rows.json").write_text(json.dumps(sample.to_dict("records")))
+    sample.to_parquet(folder / "rows.parquet", index=False)
+    table = pa.Table.from_pandas(sample, preserve_index=False)
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
 
 
-def _write_expected(pipeline: Any, asked: pd.DataFrame, path: Path) -> None:
+def _write_expected(pipeline: Any, sample: pd.DataFrame, path: Path) -> None:
     """Write the probability of the second class of every row, as scikit-learn gives it."""
-    path.write_text(json.dumps(pipeline.predict_proba(asked)[:, 1].tolist()))
+    path.write_text(json.dumps(pipeline.predict_proba(sample)[:, 1].tolist()))
 
 
 if __name__ == "__main__":
-    prepare(sys.argv[1:] or list(ESTIMATORS))
+    if sys.argv[1:] == ["--brittle"]:
+        add_brittle()
+    else:
+        prepare(sys.argv[1:] or list(ESTIMATORS))

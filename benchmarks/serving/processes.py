@@ -51,11 +51,11 @@ class Tree:
 
     def pids(self) -> list[int]:
         """Return the processes of the tree that are there now, with those that wrote over their environment (Ray's do)."""
-        found = [pid for pid in _all_pids() if self._is_ours(pid)]
+        pids = [pid for pid in _all_pids() if self._is_ours(pid)]
         parents = {pid: _parent(pid) for pid in _all_pids()}
-        while more := [pid for pid, parent in parents.items() if parent in found and pid not in found]:
-            found += more
-        return found
+        while more := [pid for pid, parent in parents.items() if parent in pids and pid not in pids]:
+            pids += more
+        return pids
 
     def _is_ours(self, pid: int) -> bool:
         try:
@@ -144,6 +144,6 @@ def free_port(port: int) -> int:
 
 
 def pin() -> None:
-    """Keep this process, and all that it starts, on the shared cores; end as by Ctrl-C when told to go, so that no server stays behind."""
+    """Keep this process, and all that it starts, on the shared cores; end as by Ctrl-C when asked to go, so that no server stays behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.sched_setaffinity(0, set(CPUS) & os.sched_getaffinity(0))

@@ -85,10 +85,10 @@ def _about(figures: Figures) -> Iterator[str]:
 def _bars(figures: Figures, document: Document) -> Iterator[str]:
     yield "\n### Bars\n"
     yield "| bar | model | floor | goal | measured | against | |\n|---|---|--:|--:|--:|---|---|"
-    found = list(bars(figures, document))
-    for bar in found:
+    judged = list(bars(figures, document))
+    for bar in judged:
         yield bar.line()
-    verdicts = [bar.verdict.strip("*") for bar in found]
+    verdicts = [bar.verdict.strip("*") for bar in judged]
     counts = (
         f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(("met goal", "met floor", "met", "missed", "not measured"))
     )
@@ -131,8 +131,8 @@ def _fronts(document: Document) -> Iterator[str]:
     cells = [*(f"c{n}" for n in CONNECTIONS), *HALVES]
     yield f"| worker | {' | '.join(cells)} |\n|---|{'--:|' * len(cells)}"
     for worker in dict.fromkeys(r["worker"] for r in document["fronts"]):
-        found = [Spread.of(r[cell]["rate"] for r in document["fronts"] if r["worker"] == worker) for cell in cells]
-        yield f"| {worker} | {' | '.join(map(_text, found))} |"
+        rates = [Spread.of(r[cell]["rate"] for r in document["fronts"] if r["worker"] == worker) for cell in cells]
+        yield f"| {worker} | {' | '.join(map(_text, rates))} |"
     names = list(dict.fromkeys(name for r in document["ceiling"] for name in r if name != "round"))
     yield "\nEvergreen's own application on its worker, requests/s: the prediction route, and a constant route added to it.\n"
     yield f"| {' | '.join(names)} |\n|{'--:|' * len(names)}"

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.checks import Asked
+from benchmarks.serving.checks import Sample
+from benchmarks.serving.estimators import ESTIMATORS
 from benchmarks.serving.measure import ALL_CELLS, Effort, Result, measure
-from benchmarks.serving.places import CPUS, ROOT, commit, python_of, say, work
+from benchmarks.serving.places import CPUS, commit, say, work
 from benchmarks.serving.processes import free_port, pin
-from benchmarks.serving.servers import Server, installed
+from benchmarks.serving.servers import Server, before, installed
 
 PORT, STEP, LAST_PORT = 18_100, 7, 28_000
 """Below 32768, where the ports of outgoing connections begin."""
@@ -34,6 +35,7 @@ class Plan:
     peers: list[str]
     models: list[str]
     out: Path
+    before: Path | None = None
     is_resumed: bool = False
 
     def turns(self, servers: list[Server]) -> Iterator[tuple[int, str, Server]]:
@@ -47,13 +49,15 @@ class Plan:
 def run(plan: Plan) -> int:
     """Measure everything; give 1 when a server failed, 0 otherwise."""
     servers, absent = installed(plan.peers)
+    servers += [before(plan.before)] if plan.before is not None else []
+    maker = servers[-1] if plan.before is not None else servers[0]  # the newer checkout reads homes of the older one
     for name in absent:
         say(f"NOT MEASURED: {name} is not installed (python -m benchmarks.serving setup)")
     document: dict[str, Any] = {"meta": {}, "results": []}
     if plan.is_resumed and plan.out.exists():
         document = json.loads(plan.out.read_text())
     if not plan.is_resumed or not (work() / "prepared" / "facts.json").exists():
-        subprocess.run([sys.executable, "-m", "benchmarks.serving.prepare", *plan.models], check=True, cwd=ROOT)
+        subprocess.run([str(maker.python), "-m", "benchmarks.serving.prepare", *plan.models], check=True, cwd=maker.checkout)
     pin()
     document["meta"] = {**_about(servers), **document["meta"], "absent": absent}
     document["meta"]["plan"] = {"rounds": plan.rounds, "seconds": plan.effort.seconds, "models": plan.models, "cells": plan.effort.cells}
@@ -63,7 +67,7 @@ def run(plan: Plan) -> int:
 
 def _walk(plan: Plan, servers: list[Server], document: dict[str, Any]) -> None:
     known = {(r["round"], r["model"], r["server"]) for r in document["results"] if r.get("done")}
-    asked = {model: _asked(model) for model in plan.models}
+    samples = {model: _sample(model) for model in plan.models}
     turns = list(plan.turns(servers))
     for place, (number, model, server) in enumerate(turns):
         if (number, model, server.name) in known:
@@ -78,7 +82,7 @@ def _walk(plan: Plan, servers: list[Server], document: dict[str, Any]) -> None:
             _write(plan.out, document)
 
         port = free_port(PORT + STEP * place % (LAST_PORT - PORT))
-        result = measure(server, model, port, asked[model], plan.effort, keep)
+        result = measure(server, model, port, samples[model], plan.effort, keep)
         say(f"[{place + 1}/{len(turns)}] round {number}, {model}, {server.name}, {time.perf_counter() - began:.0f} s: {_in_short(result)}")
 
 
@@ -89,9 +93,9 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     os.replace(whole, path)
 
 
-def _asked(model: str) -> Asked:
+def _sample(model: str) -> Sample:
     prepared = work() / "prepared"
-    return Asked(json.loads((prepared / "rows.json").read_text()), json.loads((prepared / f"{model}.expected.json").read_text()))
+    return Sample(json.loads((prepared / "rows.json").read_text()), json.loads((prepared / f"{model}.expected.json").read_text()))
 
 
 def _in_short(result: Result) -> str:
@@ -99,7 +103,7 @@ def _in_short(result: Result) -> str:
         return result["error"]
     cells = [f"{name} {result[name]['rate']:,.0f}/s" for name in ("c1", "c16", "c64", "rows100") if name in result]
     cells += [
-        f"{name.partition(' ')[2]} {found['rows_rate']:,.0f} rows/s" for name, found in result.items() if name.startswith("rows10000 ")
+        f"{name.partition(' ')[2]} {figures['rows_rate']:,.0f} rows/s" for name, figures in result.items() if name.startswith("rows10000 ")
     ]
     return ", ".join([f"start {result['start_s']:.2f} s", f"{result['load_mb']:.0f} MB", *cells])
 
@@ -125,13 +129,18 @@ def _about(servers: list[Server]) -> dict[str, Any]:
 
 def _versions(server: Server) -> dict[str, str]:
     code = "import sys, json, importlib.metadata as m; sys.stdout.write(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-    asked = [str(python_of(server.venv)), "-c", code, *server.dists]
-    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    command = [str(server.python), "-c", code, *server.dists]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def plan_of(asked: Any) -> Plan:
+def plan_of(options: Any) -> Plan:
     """Read the command line."""
-    cells = tuple(asked.cells.split(",")) if asked.cells else ALL_CELLS
-    peers = asked.peers.split(",") if asked.peers else []
-    return Plan(asked.rounds, Effort(cells, asked.seconds, asked.tries), peers, asked.models.split(","), Path(asked.out), asked.resume)
+    cells = tuple(options.cells.split(",")) if options.cells else ALL_CELLS
+    peers = options.peers.split(",") if options.peers else []
+    models = options.models.split(",")
+    for chosen, known in ((cells, ALL_CELLS), (models, ESTIMATORS)):
+        if unknown := [name for name in chosen if name not in known]:
+            raise SystemExit(f"there is no {', '.join(unknown)}; there is {', '.join(known)}")
+    effort = Effort(cells, options.seconds, options.tries)
+    return Plan(options.rounds, effort, peers, models, Path(options.out), options.before, options.resume)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.serving.places import APPS, ROOT, is_installed, python_of
+from benchmarks.serving.places import APPS, ROOT, commit, is_installed, python_of
 
-OURS = "evergreen"
+OURS, BEFORE = "evergreen", "before"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Server:
         Distributions whose versions are reported.
     patience
         Seconds it may take to start.
+    checkout
+        The repository it runs from, with its environment in ``.venv``; None for a peer.
     """
 
     name: str
@@ -40,15 +42,21 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     is_batching: bool = False
     patience: float = 60.0
+    checkout: Path | None = None
 
     @property
     def main(self) -> str:
         """The encoding of the small requests."""
         return next(iter(self.paths))
 
+    @property
+    def python(self) -> Path:
+        """The interpreter it runs in."""
+        return python_of(self.venv) if self.checkout in (None, ROOT) else self.checkout / ".venv" / "bin" / "python"
+
     def filled(self, text: str, port: int, model: str, scratch: Path, prepared: Path) -> str:
         """Return a word of the command or a value of the environment for one start."""
-        python = python_of(self.venv)
+        python = self.python
         words = {"python": python, "bin": python.parent, "apps": APPS, "port": port, "root": ROOT, "scratch": scratch}
         return text.format(**words, model_path=prepared / f"{model}.joblib", mlflow_path=prepared / f"{model}.mlflow")
 
@@ -75,6 +83,7 @@ EVERGREEN = Server(
     "`python -m service` with every setting at its default: validates, records in the spool, counts, gives a request id",
     ("flask", "gunicorn", "scikit-learn", "numpy", "pandas", "orjson", "pyarrow"),
     {"EVERGREEN_HOME": "{scratch}/home", "EVERGREEN_BIND": "127.0.0.1:{port}", "EVERGREEN_LOG_LEVEL": "WARNING"},
+    checkout=ROOT,
 )
 PEERS: tuple[Server, ...] = (
     Server("flask-sync", "flask", (*_GUNICORN, "-k", "sync", "flask_app:app"), _INSTANCES, "gunicorn, 2 sync workers", _FLASK),
@@ -169,7 +178,12 @@ PEERS: tuple[Server, ...] = (
 BY_NAME = {server.name: server for server in (EVERGREEN, *PEERS)}
 
 
+def before(checkout: Path) -> Server:
+    """Return Evergreen as another checkout has it."""
+    return replace(EVERGREEN, name=BEFORE, checkout=checkout.resolve(), note=f"Evergreen at {commit(checkout)}")
+
+
 def installed(names: list[str]) -> tuple[list[Server], list[str]]:
     """Return Evergreen and the peers of these names (all by default) that are there, and the names of those that are not."""
-    asked = [BY_NAME[name] for name in names or [peer.name for peer in PEERS] if name != OURS]
-    return [EVERGREEN, *(s for s in asked if is_installed(s.venv))], [s.name for s in asked if not is_installed(s.venv)]
+    wanted = [BY_NAME[name] for name in names or [peer.name for peer in PEERS] if name != OURS]
+    return [EVERGREEN, *(s for s in wanted if is_installed(s.venv))], [s.name for s in wanted if not is_installed(s.venv)]

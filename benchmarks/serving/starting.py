@@ -27,7 +27,7 @@ def start(
     environment: Mapping[str, str],
     folder: Path,
     name: str,
-    asked: tuple[int, str, Body],
+    question: tuple[int, str, Body],
     patience: float = PATIENCE,
 ) -> tuple[Tree, float]:
     """Start a server; give its processes, and the seconds until it answered with predictions.
@@ -36,7 +36,7 @@ def start(
     ----------
     name
         Of its log.
-    asked
+    question
         Port, path and body of the request it shall answer.
 
     Raises
@@ -47,7 +47,7 @@ def start(
     (work() / "logs").mkdir(parents=True, exist_ok=True)
     tree = Tree(command, environment, folder, work() / "logs" / f"{name}.log")
     try:
-        return tree, _first_answer(tree, name, asked, patience)
+        return tree, _first_answer(tree, name, question, patience)
     except BaseException:
         tree.stop()
         raise
@@ -55,18 +55,18 @@ def start(
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str, asked: tuple[int, str, Body]
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str, question: tuple[int, str, Body]
 ) -> Iterator[tuple[Tree, float]]:
     """Have a server running; parameters and errors as `start`."""
-    tree, seconds = start(command, environment, folder, name, asked)
+    tree, seconds = start(command, environment, folder, name, question)
     try:
         yield tree, seconds
     finally:
         tree.stop()
 
 
-def _first_answer(tree: Tree, name: str, asked: tuple[int, str, Body], patience: float) -> float:
-    port, path, body = asked
+def _first_answer(tree: Tree, name: str, question: tuple[int, str, Body], patience: float) -> float:
+    port, path, body = question
     last = "nothing"
     while time.perf_counter() < tree.began + patience:
         if not tree.is_running:

@@ -22,28 +22,29 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.byhand import promote
-from monitoring.cli import sentence
-from monitoring.client import Client
+from monitoring.admin.manual_actions import promote
+from monitoring.admin.terminal import Screen
+from monitoring.admin.workbench import Workbench
+from monitoring.cli.main import sentence
 from monitoring.errors import MonitoringError
-from monitoring.processes import Processes, refuse_taken
-from monitoring.replay import Replayed, SlotSeen, Truth, replay
-from monitoring.terminal import Screen
-from monitoring.up import addresses, child_environment, prepare, start
-from monitoring.workbench import Workbench
+from monitoring.local.processes import BIND_VARIABLES, Processes
+from monitoring.local.replay import Replayed, replay
+from monitoring.local.replay_progress import JudgedSlot
+from monitoring.local.up import addresses, child_environment, prepare, start
 from service.errors import ServiceError
-from training.artifact import load_verified
+from service.ports import refuse_taken
+from training.artifacts.artifact import load_verified
 from training.clock import from_us, to_us
-from training.dataset import read_table
+from training.dataset.dataset import read_table
 from training.errors import EvergreenError
-from training.evaluation import evaluate
-from training.gate import jackknife_difference
-from training.metrics import METRICS
-from training.moves import CHAMPION
-from training.prediction import Prediction
-from training.rows import Rows
+from training.evaluation.gate import jackknife_difference
+from training.evaluation.losses import METRICS
+from training.evaluation.scores import evaluate
+from training.model_file.model_spec import ModelSpec
+from training.registry.aliases import CHAMPION
 from training.run import train
-from training.spec import ModelSpec
+from training.schema.prediction import Prediction
+from training.schema.rows import Rows
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stream
@@ -51,7 +52,7 @@ import stream
 HERE = Path(__file__).parent
 FORCED = datetime(2024, 11, 19, tzinfo=UTC)
 SHOWN_SLOTS = 14
-COLOURS = {"keep": "green", "watch": "yellow", "retrain": "cyan", "quarantine": "red", "roll_back": "magenta"}
+COLOURS = {"keep": "green", "watch": "yellow", "retrain": "cyan", "blind": "blue", "quarantine": "red", "roll_back": "magenta"}
 
 
 @dataclass
@@ -62,18 +63,18 @@ class View:
     model: str
     slots: deque[tuple[str, ...]] = field(default_factory=lambda: deque(maxlen=SHOWN_SLOTS))
     seen_seq: int = 0
-    tally: Counter[str] = field(default_factory=Counter)
-    told: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    announced: set[str] = field(default_factory=set)
 
-    def add(self, slot: SlotSeen) -> None:
+    def add(self, slot: JudgedSlot) -> None:
         """Take in one slot and the ledger lines since the last one."""
-        self.tally[slot.verdict] += 1
+        self.counts[slot.verdict] += 1
         moves = [line for line in reversed(self.bench.registry.ledger(self.model, 50)) if line.seq > self.seen_seq]
         self.seen_seq = max([self.seen_seq, *(line.seq for line in moves)])
         done = [line for line in moves if line.action in ("promote", "refuse", "rollback", "failed")]
-        self.tally.update(line.action for line in done)
-        world = [event.name for event in stream.EVENTS if event.name not in self.told and to_us(event.first) <= slot.slot_us]
-        self.told.update(world)
+        self.counts.update(line.action for line in done)
+        world = [event.name for event in stream.EVENTS if event.name not in self.announced and to_us(event.first) <= slot.slot_us]
+        self.announced.update(world)
         self.slots.append(
             (
                 f"{from_us(slot.slot_us):%Y-%m-%d}",
@@ -92,8 +93,8 @@ class View:
         for date, world, verdict, why, done, champion in self.slots:
             colour = COLOURS.get(verdict, "white")
             table.add_row(date, Text(world, "bold"), Text(verdict, colour), Text(_short(why)), Text(_short(done), "bold"), champion)
-        said = "   ".join(f"{name} {count}" for name, count in sorted(self.tally.items()))
-        return Group(table, Text(said))
+        counts = "   ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        return Group(table, Text(counts))
 
 
 def main() -> int:
@@ -121,7 +122,7 @@ def run(screen: Screen, seed: int, days: int, *, events: bool) -> None:
     bench = Workbench({**os.environ, "EVERGREEN_HOME": str(home), "EVERGREEN_TICK_SECONDS": "0.1", "EVERGREEN_ALIAS_POLL_SECONDS": "0.1"})
     binds = addresses(bench.environment)
     for module, bind in binds.items():
-        refuse_taken(bind, module)
+        refuse_taken(bind, BIND_VARIABLES[module])
     shutil.rmtree(home, ignore_errors=True)
     folder = write_example(home / "example", seed, days, events=events)
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -166,11 +167,10 @@ def watch(console: Console, bench: Workbench, spec: ModelSpec, rows: Rows, url: 
 
     with Live(view, console=console, refresh_per_second=4, vertical_overflow="visible") as live:
 
-        def on_slot(slot: SlotSeen) -> None:
+        def on_slot(slot: JudgedSlot) -> None:
             if pending and slot.slot_us >= pending[0]:
                 pending.clear()
                 promote(bench, spec.model, bad, "looked good on my machine", force=True)
-                Truth(bench.database, spec, 30.0).wait_served(Client(url), bad)
             view.add(slot)
             live.refresh()
 

@@ -1,1 +1,1 @@
-"""One protocol a file: each turns a request into columns and an answer into bytes, and decides nothing."""
+"""One protocol a file: a request in, an answer out; nothing is decided here."""

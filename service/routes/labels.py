@@ -1,4 +1,4 @@
-"""``POST /models/<model>/labels``: the truth, when it arrives."""
+"""``POST /models/<model>/labels``: the true outcome, when it arrives."""
 
 from __future__ import annotations
 
@@ -7,39 +7,37 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.answers import json_answer
-from service.bodies import sent_bytes
-from service.deployments import Deployments
-from service.encodings import Limits
-from service.errors import InvalidRowsError
-from service.label_log import LabelResult
+from service.codecs.label_bodies import SentLabels, read_labels
 from service.labelling import Labelling
-from service.payloads import LabelPayload, label_payloads
+from service.models.deployments import Deployments
+from service.prediction_log.labels import LabelResult
+from service.routes.reading import Limits
+from service.web.responses import json_response
 
 
 def blueprint(deployments: Deployments, labelling: Labelling, limits: Limits) -> Blueprint:
-    """Make the routes."""
+    """Return the routes."""
     routes = Blueprint("labels", __name__)
 
     @routes.post("/models/<model>/labels")
     def label(model: str) -> Response:
-        """Take the truth of some rows; tell of each whether it was matched."""
+        """Store the true outcomes of some rows; say of each whether it was matched."""
         deployment = deployments.current(model)
-        payloads, problems = label_payloads(sent_bytes(request), limits.max_rows, limits.max_depth)
-        if problems:
-            raise InvalidRowsError(problems[:100], len(problems))
-        results = labelling.join(deployment, payloads)
-        return json_answer(
-            {
-                "results": [_content(payload, result) for payload, result in zip(payloads, results, strict=True)],
-                "counts": dict(Counter(result.status for result in results)),
-            }
-        )
+        with limits.readers:
+            sent = read_labels(limits.body(request), limits.max_rows, limits.max_depth)
+        results = labelling.join(deployment, sent)
+        counts = dict(Counter([result.status for result in results]))
+        return json_response({"results": _contents(sent, results), "counts": counts})
 
     return routes
 
 
-def _content(payload: LabelPayload, result: LabelResult) -> dict[str, Any]:
-    name = {"id": payload.id} if payload.id is not None else {"own_id": payload.own_id}
-    reason = {"reason": result.reason} if result.reason else {}
-    return {**name, "status": result.status, **reason}
+def _contents(sent: SentLabels, results: list[LabelResult]) -> list[dict[str, Any]]:
+    contents: list[dict[str, Any]] = [
+        {"own_id": own_id, "status": result.status} if identity is None else {"id": identity, "status": result.status}
+        for identity, own_id, result in zip(sent.ids, sent.own_ids, results, strict=True)
+    ]
+    for content, result in zip(contents, results, strict=True):
+        if result.reason:
+            content["reason"] = result.reason
+    return contents

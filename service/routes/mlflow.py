@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.answering import Answering
-from service.bodies import ARROW, CSV, JSON, PARQUET, kind_of
-from service.columns import Table
-from service.deployment import Deployment
-from service.deployments import Deployments
-from service.encodings import Limits, judge, read_encoded, stamped
+from service.codecs.tables import SentTable, from_instances, from_lists
+from service.columns.reader import Table
+from service.columns.values import shown
 from service.errors import ModelNotReadyError, UnknownModelError, UnreadableBodyError
-from service.payloads import shown
-from service.routes.kserve_v1 import predictions_answer
-from service.tables import SentTable, from_instances, from_lists
+from service.models.deployments import Deployments
+from service.models.served_model import Deployment
+from service.predicting import Predicting
+from service.routes.prediction_json import predictions_response
+from service.routes.readiness import refuse_unless_ready
+from service.routes.reading import Limits, judge, read_encoded
+from service.web.bodies import ARROW, CSV, JSON, PARQUET, kind_of
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _SPLIT = {"columns", "index", "data"}
 
 
-def blueprint(deployments: Deployments, answering: Answering, limits: Limits, *, release: Callable[[], str]) -> Blueprint:
-    """Make the routes."""
+def blueprint(deployments: Deployments, predicting: Predicting, limits: Limits, *, release: Callable[[], str]) -> Blueprint:
+    """Return the routes."""
     routes = Blueprint("mlflow", __name__)
 
     @routes.get("/ping")
@@ -41,26 +42,28 @@ def blueprint(deployments: Deployments, answering: Answering, limits: Limits, *,
 
     @routes.post("/invocations", defaults={"model": None})
     def invocations(model: str | None) -> Response:
+        """Predict a table in one of the forms of MLflow's protocol, with the default model where the path names none."""
         if model is None:
             raise _no_default(deployments)
         kind = _kind()
-        body = limits.body(request)
-        answer = answering.answer(model, lambda deployment: _table(deployment, kind, body, limits))
-        return stamped(predictions_answer(answer), answer)
+        with limits.readers:
+            body = limits.body(request)
+            deployment = predicting.deployment(model)
+            table = _table(deployment, kind, body, limits)
+        return predictions_response(predicting.predict(deployment, table, g.request_id, g.trace.trace_id, g.key))
 
     return routes
 
 
 def _no_default(deployments: Deployments) -> Exception:
     if not deployments.all():
-        return ModelNotReadyError(f"no model answers here: {deployments.why_not_ready()}")
+        reason = f": {deployments.why_not_ready()}" if g.visible.is_all else ""
+        return ModelNotReadyError(f"no model answers here{reason}")
     return UnknownModelError("several models are served here: set EVERGREEN_DEFAULT_MODEL, or call /models/<model>/predict")
 
 
 def _pong(deployments: Deployments) -> Response:
-    reason = deployments.why_not_ready()
-    if reason is not None:
-        raise ModelNotReadyError(reason)
+    refuse_unless_ready(deployments, g.visible)
     response = Response("\n")
     response.headers["Content-Type"] = "application/json"
     return response
@@ -87,10 +90,10 @@ def _table(deployment: Deployment, kind: str, body: bytes, limits: Limits) -> Ta
         raise UnreadableBodyError(f"the body must be a JSON object with one of {', '.join(_FORMS)} (and params, if any), and nothing else")
     form, table = forms[0], content[forms[0]]
     if form == "dataframe_split":
-        return judge(deployment.reader, _split(deployment, table, limits.max_rows))
+        return judge(deployment.reader, _split(deployment, table, limits.rows_of(schema)))
     if form == "dataframe_records" and not isinstance(table, list):
         raise UnreadableBodyError(f"dataframe_records must be a list of objects, got {shown(table)}")
-    return judge(deployment.reader, from_instances(table, schema, limits.max_rows))
+    return judge(deployment.reader, from_instances(table, schema, limits.rows_of(schema)))
 
 
 def _split(deployment: Deployment, table: Any, max_rows: int) -> SentTable:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, g
 
-from service.answers import json_answer
-from service.deployment import Deployment
-from service.deployments import Deployments
+from service.models.deployments import Deployments
+from service.models.served_model import Deployment
+from service.openapi.examples import made_up_rows
+from service.web.responses import json_response
+from training.clock import to_us
+from training.schema.schema import Schema
 
 
 def blueprint(deployments: Deployments) -> Blueprint:
-    """Make the routes."""
+    """Return the routes."""
     routes = Blueprint("models", __name__)
 
     @routes.get("/models")
     def list_models() -> Response:
-        return json_answer({"models": [_short(deployment) for deployment in deployments.all()]})
+        return json_response({"models": [_short(deployment) for deployment in deployments.all() if g.visible.includes(deployment.model)]})
 
     @routes.get("/models/<model>")
     def show_model(model: str) -> Response:
-        return json_answer(_long(deployments.current(model)))
+        return json_response(_long(deployments.current(model)))
 
     return routes
 
@@ -37,17 +41,21 @@ def _short(deployment: Deployment) -> dict[str, Any]:
 
 
 def _long(deployment: Deployment) -> dict[str, Any]:
-    manifest = deployment.artifact.manifest
+    manifest, schema = deployment.artifact.manifest, deployment.artifact.schema
     return {
         **_short(deployment),
         "digest": deployment.artifact.digest,
         "algorithm": manifest.algorithm,
         "trained": manifest.created.isoformat(),
-        "data_start": manifest.data_start.isoformat(),
-        "data_end": manifest.data_end.isoformat(),
+        "data_start": _shown(manifest.data_start, schema),
+        "data_end": _shown(manifest.data_end, schema),
         "classes": None if deployment.classes is None else list(deployment.classes),
         "metrics": dict(manifest.metrics),
         "schema": deployment.artifact.schema.to_dict(),
         "warnings": list(deployment.artifact.warnings),
-        "example": {"rows": [dict(row) for row in deployment.artifact.golden.rows[:1]]},
+        "example": {"rows": made_up_rows(deployment.artifact.schema, manifest.data_end, 1)},
     }
+
+
+def _shown(moment: datetime, schema: Schema) -> str | None:
+    return moment.isoformat() if schema.is_dated(to_us(moment)) else None

@@ -8,104 +8,113 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from service.answering import Answer, Answering
-from service.answers import json_answer
-from service.bodies import sent_bytes
-from service.deployment import Deployment
-from service.deployments import Deployments
-from service.encodings import Limits, judge, stamped, warnings_of
-from service.errors import ModelNotReadyError, UnknownModelError, UnreadableBodyError, UnsupportedError
-from service.inference import LENGTH_HEADER, InferRequest, read_request, tensors_of, write_answer
-from service.statistics import Statistics
+from service.codecs.open_inference import LENGTH_HEADER, InferRequest, read_request, tensors_of, write_answer
+from service.errors import UnknownModelError, UnreadableBodyError, UnsupportedError
+from service.models.deployments import Deployments
+from service.models.served_model import Deployment
+from service.predicting import Answer, Predicting
+from service.routes.prediction_json import stamped, warnings_of
+from service.routes.readiness import refuse_unless_ready
+from service.routes.reading import Limits, judge
+from service.telemetry.statistics import Statistics
+from service.web.bodies import sent_bytes
+from service.web.responses import json_response
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics")
 
 
 def blueprint(
-    deployments: Deployments, answering: Answering, limits: Limits, statistics: Statistics, release: Callable[[], str]
+    deployments: Deployments,
+    predicting: Predicting,
+    limits: Limits,
+    statistics: Statistics,
+    *,
+    refresh: Callable[[], None],
+    release: Callable[[], str],
 ) -> Blueprint:
-    """Make the routes."""
+    """Return the routes; `refresh` looks at the registry's aliases."""
     routes = Blueprint("open_inference", __name__, url_prefix="/v2")
 
     @routes.get("", strict_slashes=False)
     def server() -> Response:
-        return json_answer({"name": "evergreen", "version": release(), "extensions": EXTENSIONS})
+        return json_response({"name": "evergreen", "version": release(), "extensions": EXTENSIONS})
 
     @routes.get("/health/live")
     def live() -> Response:
-        return json_answer({"live": True})
+        return json_response({"live": True})
 
     @routes.get("/health/ready")
     def ready() -> Response:
-        reason = deployments.why_not_ready()
-        if reason is not None:
-            raise ModelNotReadyError(reason)
-        return json_answer({"ready": True, "live": True})
+        refuse_unless_ready(deployments, g.visible)
+        return json_response({"ready": True, "live": True})
 
     @routes.get("/models")
     def models() -> Response:
-        return json_answer({"models": [deployment.model for deployment in deployments.all()]})
+        return json_response({"models": [deployment.model for deployment in _shown(deployments)]})
 
     @routes.get("/models/<model>")
     @routes.get("/models/<model>/versions/<version>")
     def model(model: str, version: str | None = None) -> Response:
-        return json_answer(_metadata(_chosen(deployments.current(model), version)))
+        return json_response(_metadata(_chosen(deployments.current(model), version)))
 
     @routes.get("/models/<model>/ready")
     @routes.get("/models/<model>/versions/<version>/ready")
     def model_ready(model: str, version: str | None = None) -> Response:
-        return json_answer({"name": _chosen(deployments.current(model), version).model, "ready": True})
+        return json_response({"name": _chosen(deployments.current(model), version).model, "ready": True})
 
     @routes.post("/models/<model>/infer")
     @routes.post("/models/<model>/versions/<version>/infer")
     def infer(model: str, version: str | None = None) -> Response:
-        """Answer tensors."""
-        body, header = limits.body(request), request.headers.get(LENGTH_HEADER)
-        sent: list[InferRequest] = []
-
-        def read(deployment: Deployment) -> Any:
-            schema = _chosen(deployment, version).artifact.schema
-            sent.append(read_request(body, header, schema, limits.max_rows, limits.max_depth))
-            return judge(deployment.reader, sent[0].table)
-
-        answer = answering.answer(model, read)
-        return _inferred(answer, sent[0])
+        """Predict tensors."""
+        with limits.readers:
+            body, header = limits.body(request), request.headers.get(LENGTH_HEADER)
+            deployment = _chosen(predicting.deployment(model), version)
+            schema = deployment.artifact.schema
+            sent = read_request(body, header, schema, limits.rows_of(schema), limits.max_depth)
+            table = judge(deployment.reader, sent.table)
+        answer = predicting.predict(deployment, table, g.request_id, g.trace.trace_id, g.key)
+        return _inferred(answer, sent)
 
     @routes.get("/models/stats")
     @routes.get("/models/<model>/stats")
     @routes.get("/models/<model>/versions/<version>/stats")
     def model_statistics(model: str | None = None, version: str | None = None) -> Response:
-        chosen = deployments.all() if model is None else [_chosen(deployments.current(model), version)]
-        return json_answer({"model_stats": [statistics.of(deployment.model, deployment.version) for deployment in chosen]})
+        chosen = _shown(deployments) if model is None else [_chosen(deployments.current(model), version)]
+        return json_response({"model_stats": [statistics.of(deployment.model, deployment.version) for deployment in chosen]})
 
-    _add_repository(routes, deployments, limits)
+    _add_repository(routes, deployments, limits, refresh)
     return routes
 
 
-def _add_repository(routes: Blueprint, deployments: Deployments, limits: Limits) -> None:
+def _add_repository(routes: Blueprint, deployments: Deployments, limits: Limits, refresh: Callable[[], None]) -> None:
     @routes.post("/repository/index")
     def index() -> Response:
         """List the models, on request only those that are ready."""
-        body = sent_bytes(request)
-        content = limits.json(body) if body else {}
+        with limits.readers:
+            body = sent_bytes(request)
+            content = limits.json(body) if body else {}
         if not isinstance(content, dict) or not isinstance(content.get("ready", False), bool):
             raise UnreadableBodyError('the body must be empty or {"ready": true | false}')
-        entries = [{"name": d.model, "version": d.version, "state": "READY", "reason": ""} for d in deployments.all()]
+        entries = [{"name": d.model, "version": d.version, "state": "READY", "reason": ""} for d in _shown(deployments)]
         if not content.get("ready"):
-            waiting = deployments.unready()
+            waiting = {name: reason for name, reason in deployments.unready().items() if g.visible.includes(name)}
             entries += [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason} for name, reason in waiting.items()]
-        return json_answer(entries)
+        return json_response(entries)
 
     @routes.post("/repository/models/<model>/load")
     def load(model: str) -> Response:
         """Look at the aliases now instead of in a moment; which version answers, the registry says."""
-        deployments.refresh()
-        return json_answer({"name": model, "version": deployments.current(model).version, "state": "READY", "reason": ""})
+        refresh()
+        return json_response({"name": model, "version": deployments.current(model).version, "state": "READY", "reason": ""})
 
     @routes.post("/repository/models/<model>/unload")
     def unload(model: str) -> Response:
         deployments.current(model)
         raise UnsupportedError("models are not unloaded by request: what is served follows the registry and EVERGREEN_MODELS")
+
+
+def _shown(deployments: Deployments) -> list[Deployment]:
+    return [deployment for deployment in deployments.all() if g.visible.includes(deployment.model)]
 
 
 def _chosen(deployment: Deployment, version: str | None) -> Deployment:

@@ -73,9 +73,9 @@ class Page:
 
     def say(self, expression: str) -> Any:
         """Evaluate JavaScript in the page, promises awaited; what it throws is an error here."""
-        found = self._ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        result = self._ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
     def until(self, expression: str, within_seconds: float = 90.0) -> Any:
         """Evaluate until the answer is true, and return it."""
@@ -111,12 +111,12 @@ class Page:
         message: dict[str, Any] = json.loads(whole)
         return message
 
-    def _note(self, event: str, told: dict[str, Any]) -> None:
+    def _note(self, event: str, details: dict[str, Any]) -> None:
         if event == "Network.requestWillBeSent":
-            self.fetched.append(told["request"]["url"])
+            self.fetched.append(details["request"]["url"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(told["exceptionDetails"]))
-        elif event == "Log.entryAdded" and told["entry"]["level"] in ("warning", "error"):
-            self.complaints.append(json.dumps(told["entry"]))
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("warning", "error", "assert"):
-            self.complaints.append(json.dumps(told["args"]))
+            self.complaints.append(json.dumps(details["exceptionDetails"]))
+        elif event == "Log.entryAdded" and details["entry"]["level"] in ("warning", "error"):
+            self.complaints.append(json.dumps(details["entry"]))
+        elif event == "Runtime.consoleAPICalled" and details["type"] in ("warning", "error", "assert"):
+            self.complaints.append(json.dumps(details["args"]))

@@ -13,26 +13,27 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ports import free_port
-from tests.service.conftest import REPOSITORY, Running, make_place, trained
+from tests import ports
+from tests.service.conftest import REPOSITORY, Running, free_port, make_place, place, serve, trained, until
 
-__all__ = ["trained"]
+__all__ = ["free_port", "place", "serve", "trained", "until"]
 
 collect_ignore_glob = ["scripts/*", "schemathesis_hooks.py"]
 
 
 @pytest.fixture(scope="module")
-def live(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A running service in which `/invocations` means `bikes`; one a module."""
+def live(request: pytest.FixtureRequest, trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running service in which `/invocations` means `bikes`; one a module, or one for each front that the module names."""
     folder = tmp_path_factory.mktemp("clients")
-    for place in make_place(trained, folder / "home"):
-        port = free_port()
+    for made in make_place(trained, folder / "home"):
+        port = ports.free_port()
         environment = {
             **os.environ,
-            "EVERGREEN_HOME": str(place.home.path),
-            "EVERGREEN_DATABASE_URL": place.database_url,
+            "EVERGREEN_HOME": str(made.home.path),
+            "EVERGREEN_DATABASE_URL": made.database_url,
             "EVERGREEN_BIND": f"127.0.0.1:{port}",
             "EVERGREEN_DEFAULT_MODEL": "bikes",
+            "EVERGREEN_FRONT": getattr(request, "param", "evergreen"),
         }
         log = folder / "service.log"
         with open(log, "a") as out, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:

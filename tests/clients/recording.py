@@ -17,7 +17,7 @@ _LENGTH = re.compile(rb"(?im)^content-length: *(\d+)")
 class Recorder:
     """Passes connections on to a port, and writes each request to ``captured/<client>/<n>.http`` with `localhost` as its host.
 
-    What the client sent before is replaced. Requests are told apart by their Content-Length; a chunked one is an error.
+    What the client sent before is replaced. Requests are parted by their Content-Length; a chunked one is an error.
     """
 
     def __init__(self, port: int, client: str) -> None:
@@ -62,8 +62,8 @@ class Recorder:
             head = read[:end]
             if b"transfer-encoding" in head.lower():
                 self.errors.append(f"chunked: {head!r}")
-            found = _LENGTH.search(head)
-            size = end + (int(found[1]) if found else 0)
+            length = _LENGTH.search(head)
+            size = end + (int(length[1]) if length else 0)
             if len(read) < size:
                 break
             with self._lock:

@@ -14,9 +14,13 @@ import pytest
 
 from tests.clients.recording import CAPTURED
 from tests.end_to_end.wire import Reply, Wire
-from training.artifact import LoadedArtifact, load_verified
-from training.golden import columns_of
-from training.signing import load_or_make_key
+from training.artifacts.artifact import LoadedArtifact, load_verified
+from training.artifacts.golden_rows import columns_of
+from training.artifacts.signing import load_or_make_key
+
+pytestmark = pytest.mark.xdist_group("captured requests")
+
+ON_EACH_FRONT = pytest.mark.parametrize("live", ["evergreen", "gthread"], indirect=True, scope="module")
 
 Row = dict[str, Any]
 FILES = sorted(CAPTURED.glob("*/*.http"))
@@ -32,7 +36,7 @@ PROBES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> LoadedArtifact:
-    """The champion that `live` serves, asked without HTTP."""
+    """The champion that `live` serves, called without HTTP."""
     key = load_or_make_key(trained.home.signing_key)
     return load_verified(trained.bikes[0].path, tmp_path_factory.mktemp("cache"), key)
 
@@ -57,15 +61,15 @@ class Captured:
         if self.target.endswith("/infer"):
             columns = tensors(content["inputs"], self.body[length:])
             return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        found = content.get("instances", content.get("inputs"))
+        rows = content.get("instances", content.get("inputs"))
         names = ("temp", "docks", "workday", "district", "at")
-        return [row if isinstance(row, dict) else dict(zip(names, row, strict=True)) for row in found]
+        return [row if isinstance(row, dict) else dict(zip(names, row, strict=True)) for row in rows]
 
 
-def tensors(told: list[Any], raw: bytes) -> dict[str, list[Any]]:
+def tensors(described: list[Any], raw: bytes) -> dict[str, list[Any]]:
     """Read tensors by name, raw or JSON, as the protocol describes them."""
     read: dict[str, list[Any]] = {}
-    for tensor in told:
+    for tensor in described:
         size = tensor.get("parameters", {}).get("binary_data_size")
         values = np.ravel(tensor["data"]).tolist() if size is None else from_raw(tensor["datatype"], raw[:size])
         read[tensor["name"]] = values
@@ -124,6 +128,7 @@ HOT = [path for path in FILES if is_too_hot(path)]
 GOOD = [path for path in FILES if path not in PROBING and path not in HOT]
 
 
+@ON_EACH_FRONT
 @chosen(GOOD)
 def test_a_captured_request_for_predictions_gets_what_the_model_says(captured: Captured, reply: Reply, model: LoadedArtifact) -> None:
     rows = [missing_as_none(row) for row in captured.rows()]
@@ -134,12 +139,14 @@ def test_a_captured_request_for_predictions_gets_what_the_model_says(captured: C
     assert answered(reply) == expected.label.tolist()
 
 
+@ON_EACH_FRONT
 @chosen(HOT)
 def test_a_captured_request_with_a_value_out_of_range_is_refused_by_its_name(reply: Reply) -> None:
     assert (reply.status, reply.headers["content-type"]) == (422, "application/json")
     assert "field 'temp': got 99" in reply.json["error"]
 
 
+@ON_EACH_FRONT
 @chosen(PROBING)
 def test_a_captured_probe_is_answered_as_its_client_wants_it(captured: Captured, reply: Reply) -> None:
     expected = PROBES.get(captured.target)
@@ -158,6 +165,7 @@ def test_every_client_was_captured_without_a_trace_of_the_machine() -> None:
     assert b"/root" not in sent
 
 
+@ON_EACH_FRONT
 def test_the_captured_requests_of_one_client_are_answered_over_one_connection_one_after_the_other(live: Any) -> None:
     kserve = [path.read_bytes() for path in FILES if path.parent.name == "kserve"]
 

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
+from monitoring.admin.api_keys import add_key
 from tests.clients.browser import CHROMIUM, Page
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium here; install Debian's package chromium to run this test")
+pytestmark = [
+    pytest.mark.xdist_group("docs page"),
+    pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED: no Chromium here; install Debian's package chromium to run this test"),
+]
 SHOWN = "document.querySelectorAll('#operations > details').length"
 BOX = "[...document.querySelectorAll('#operations > details')].find((box) => box.querySelector('summary').textContent === {!r})"
 SEND_ALL = """(async () => {
   const boxes = [...document.querySelectorAll("#operations > details")];
   boxes.forEach((box) => box.querySelector("button").click());
-  const said = (box) => box.querySelector(":scope > pre").textContent;
-  while (boxes.some((box) => !said(box))) await new Promise((next) => setTimeout(next, 20));
-  return Object.fromEntries(boxes.map((box) => [box.querySelector("summary").textContent, said(box).slice(0, 3)]));
+  const shown = (box) => box.querySelector(":scope > pre").textContent;
+  while (boxes.some((box) => !shown(box))) await new Promise((next) => setTimeout(next, 20));
+  return Object.fromEntries(boxes.map((box) => [box.querySelector("summary").textContent, shown(box).slice(0, 3)]));
 })()"""
 
 
@@ -44,6 +48,22 @@ def has_example(operation: dict[str, Any]) -> bool:
     return body is None or "example" in body
 
 
+def test_where_keys_exist_the_page_asks_for_one_and_then_shows_the_document(place: Any, serve: Any, tmp_path: Path) -> None:
+    key = add_key(place.home.api_keys, "reader", ["read", "predict"])
+
+    with serve(place) as running, Page(tmp_path / "profile") as made:
+        made.go(str(running.client.base_url.join("/docs")))
+        asked = made.until("document.getElementById('operations')?.textContent.includes('scope read') && document.body.textContent")
+        made.say(f"(box => {{ box.value = {key!r}; box.dispatchEvent(new Event('change')); }})(document.getElementById('key'))")
+        made.until(f"{SHOWN} > 0")
+        box = BOX.format("POST /models/bikes/predict")
+        made.say(f"{box}.querySelector('button').click()")
+        shown = made.until(f"{box}.querySelector(':scope > pre')?.textContent")
+
+    assert "Enter a key" in asked
+    assert shown.startswith("200 in ")
+
+
 def test_every_operation_of_the_document_is_shown(page: Page, operations: dict[str, Any]) -> None:
     shown = page.say("[...document.querySelectorAll('#operations > details > summary')].map((it) => it.textContent)")
 
@@ -55,17 +75,17 @@ def test_the_example_of_a_prediction_is_sent_and_answered(page: Page) -> None:
     box = BOX.format("POST /models/bikes/predict")
 
     page.say(f"{box}.querySelector('button').click()")
-    said = page.until(f"{box}.querySelector(':scope > pre').textContent")
+    shown = page.until(f"{box}.querySelector(':scope > pre')?.textContent")
 
-    assert said.startswith("200 in ")
-    assert '"predictions"' in said
+    assert shown.startswith("200 in ")
+    assert '"predictions"' in shown
 
 
 def test_the_example_of_every_operation_is_answered(page: Page, operations: dict[str, Any]) -> None:
-    said = page.say(SEND_ALL)
+    shown = page.say(SEND_ALL)
 
-    assert said.keys() == operations.keys()
-    assert {name: said[name] for name, operation in operations.items() if has_example(operation) and said[name] != "200"} == {}
+    assert shown.keys() == operations.keys()
+    assert {name: shown[name] for name, operation in operations.items() if has_example(operation) and shown[name] != "200"} == {}
 
 
 def test_the_page_asks_no_other_host_and_complains_of_nothing(page: Page, live: Any) -> None:

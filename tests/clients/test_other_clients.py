@@ -75,26 +75,26 @@ def run(python: Path, script: str, address: str, rides: list[Row]) -> dict[str, 
     command = [str(python / "python"), str(SCRIPTS / script), f"http://{address}", json.dumps(rides)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def test_the_client_of_kserve_speaks_both_protocols(environment: Bin, address: Address, rides: list[Row], expected: list[str]) -> None:
-    said = run(environment("kserve==0.21.0"), "kserve_client.py", address("kserve"), rides)
+    result = run(environment("kserve==0.21.0"), "kserve_client.py", address("kserve"), rides)
 
-    assert said["up"] == [True] * 5
-    assert said["v1"] == said["v2 False"] == said["v2 True"] == expected
-    assert "field 'temp': got 99" in said["error"]
+    assert result["up"] == [True] * 5
+    assert result["v1"] == result["v2 False"] == result["v2 True"] == expected
+    assert "field 'temp': got 99" in result["error"]
 
 
 def test_the_client_of_mlflow_reads_its_answers(environment: Bin, address: Address, rides: list[Row], expected: list[str]) -> None:
     python = environment("mlflow-skinny==3.17.2", "pandas==3.1.1", "requests", "scipy")
-    said = run(python, "mlflow_client.py", address("mlflow"), rides)
+    result = run(python, "mlflow_client.py", address("mlflow"), rides)
 
-    assert said["up"] == [True, True]
-    assert said["frame"] == said["lists"] == expected
-    assert said["missing"] == 2
-    assert "field 'temp': got 99" in said["error"]
+    assert result["up"] == [True, True]
+    assert result["frame"] == result["lists"] == expected
+    assert result["missing"] == 2
+    assert "field 'temp': got 99" in result["error"]
 
 
 @pytest.mark.parametrize(

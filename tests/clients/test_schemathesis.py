@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
+pytestmark = pytest.mark.xdist_group("schemathesis")
 CROSS_FIELD = r"/infer$"  # that shape and data fit each other, JSON Schema cannot say
 
 
+@pytest.mark.parametrize(
+    ("examples", "seconds"), [pytest.param("6", "10", id="short"), pytest.param("15", "40", id="long", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -21,10 +25,10 @@ CROSS_FIELD = r"/infer$"  # that shape and data fit each other, JSON Schema cann
         pytest.param(["--include-path-regex", CROSS_FIELD, "--exclude-checks", "positive_data_acceptance"], id="tensors"),
     ],
 )
-def test_schemathesis_finds_nothing(live: Any, tmp_path: Path, arguments: list[str]) -> None:
+def test_schemathesis_finds_nothing(live: Any, tmp_path: Path, arguments: list[str], examples: str, seconds: str) -> None:
     url = str(live.client.base_url.join("/openapi.json"))
     hooks = {"PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "schemathesis_hooks"}
-    bounds = ["--checks", "all", "--seed", "1", "-n", "15", "--max-time", "40", "--warnings", "off"]
+    bounds = ["--checks", "all", "--seed", "1", "-n", examples, "--max-time", seconds, "--warnings", "off"]
 
     done = subprocess.run(
         [SCHEMATHESIS, "run", url, *bounds, *arguments],

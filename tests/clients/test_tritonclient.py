@@ -10,6 +10,8 @@ import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 
+pytestmark = pytest.mark.xdist_group("tritonclient")
+
 Row = dict[str, Any]
 
 
@@ -89,8 +91,8 @@ def test_it_shows_our_sentence_when_a_value_is_wrong(client: Any, ride: Row) -> 
 def test_its_asyncio_client_is_answered_too(live: Any, ride: Row) -> None:
     async def ask() -> Any:
         async with triton_aio.InferenceServerClient(live.client.base_url.netloc.decode()) as client:
-            asked = [client.infer("bikes", inputs_of([ride], triton_aio, is_binary=raw)) for raw in (True, False)]
-            return [answer.as_numpy("predict_proba").tolist() for answer in await asyncio.gather(*asked)]
+            calls = [client.infer("bikes", inputs_of([ride], triton_aio, is_binary=raw)) for raw in (True, False)]
+            return [answer.as_numpy("predict_proba").tolist() for answer in await asyncio.gather(*calls)]
 
     first, second = asyncio.run(ask())
 

@@ -1,8 +1,11 @@
-"""A real `python -m service` over a home with some versions of one model; spoken to over sockets, told by signals."""
+"""A real `python -m service` over a home with some versions of one model; spoken to over sockets, stopped by signals."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,20 +18,29 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import psutil
+import sqlalchemy as sa
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from service.prediction_log.tables import predictions
+from tests.conftest import Once
 from tests.end_to_end.wire import TIMEOUT_SECONDS, Wire, request
-from training.artifact import load_verified
-from training.database import open_database
-from training.golden import columns_of
-from training.registry import Registry
+from training.artifacts.artifact import Artifact, load_verified
+from training.artifacts.golden_rows import columns_of
+from training.artifacts.signing import load_or_make_key
+from training.model_file.model_spec import parse_spec
+from training.registry.registry import Registry
+from training.registry.tables import Cause
 from training.run import wrap_imported
 from training.settings import Home
-from training.signing import load_or_make_key
-from training.spec import parse_spec
+from training.storage.database import open_database
 
 REPOSITORY = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MODEL, PREDICT = "fares", "/models/fares/predict"
+CAUSE = Cause("test", "test")
 SPEC = """
 model: fares
 schema: {target: fare, task: regression, features: {distance: numeric, hour: numeric}}
@@ -43,6 +55,30 @@ def fare_table() -> pd.DataFrame:
     return pd.DataFrame({"distance": distance, "hour": np.arange(200.0) % 24, "fare": 2 + 3 * distance + np.sin(distance)})
 
 
+def compiled(factor: float) -> Any:
+    """Return a fitted pipeline whose answers are `factor` times the fares; Evergreen compiles it, so that the service finds it quick."""
+    table = fare_table()
+    pipeline = make_pipeline(make_column_transformer((StandardScaler(), ["distance", "hour"])), LinearRegression())
+    return pipeline.fit(table[["distance", "hour"]], table["fare"] * factor)
+
+
+def make_home(folder: Path, content: bytes) -> None:
+    """Make a home with a version for each pipeline, known to no registry yet, and beside it what it holds.
+
+    Parameters
+    ----------
+    content
+        Pipelines, text of the model file and rows, pickled.
+    """
+    pipelines, text, rows = pickle.loads(content)
+    home, spec = Home(folder / "home").ensure(), parse_spec(text)
+    made = [
+        wrap_imported(pipeline, spec, rows, home=home, now=NOW + timedelta(hours=place)).artifact
+        for place, pipeline in enumerate(pipelines)
+    ]
+    (folder / "artifacts.pickle").write_bytes(pickle.dumps(made))
+
+
 class Arena:
     """A home with registered versions of `fares`, the first of them the champion, and the service over it.
 
@@ -52,23 +88,48 @@ class Arena:
         One fitted pipeline a version.
     spec, table
         Another model than `fares`, and its rows.
+    database_url
+        Another database than the one in the home.
+    once
+        Keeps what was made of the pipelines, so that the next arena of the same ones copies it; by default nothing is kept.
+
+    Attributes
+    ----------
+    prefix
+        Words before the command of the service.
     """
 
-    def __init__(self, folder: Path, port: int, pipelines: Iterable[Any], spec: str = SPEC, table: pd.DataFrame | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        pipelines: Iterable[Any],
+        spec: str = SPEC,
+        table: pd.DataFrame | None = None,
+        database_url: str = "",
+        once: Once | None = None,
+    ) -> None:
+        content = pickle.dumps((list(pipelines), spec, fare_table() if table is None else table))
+        if once is None:
+            make_home(folder, content)
+        else:
+            made = once(f"arena-{hashlib.sha256(content).hexdigest()[:16]}", lambda aside: make_home(aside, content))
+            shutil.copytree(made, folder, dirs_exist_ok=True)
         self.home = Home(folder / "home").ensure()
         self.port = port
         self.log = folder / "service.log"
+        self.prefix: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
-        self._database = open_database(f"sqlite:///{self.home.database}")
+        self._database_url = database_url
+        self._database = open_database(database_url or f"sqlite:///{self.home.database}")
         self._registry = Registry(self._database)
         parsed = parse_spec(spec)
         self.model = parsed.model
         self._registry.put_model(parsed, now=NOW)
-        rows = fare_table() if table is None else table
-        self.versions = [
-            wrap_imported(pipeline, parsed, rows, home=self.home, registry=self._registry, now=NOW + timedelta(hours=place)).version
-            for place, pipeline in enumerate(pipelines)
-        ]
+        artifacts: list[Artifact] = pickle.loads((folder / "artifacts.pickle").read_bytes())
+        for artifact in artifacts:
+            self._registry.register(artifact, cause=CAUSE, now=NOW)
+        self.versions = [artifact.version for artifact in artifacts]
         self.promote(0)
 
     def __enter__(self) -> Self:
@@ -83,36 +144,43 @@ class Arena:
     def promote(self, place: int) -> str:
         """Make a version the champion, as the monitor would; return its name."""
         [before] = [alias.version for alias in self._registry.aliases() if alias.alias == "champion"] or [None]
-        self._registry.promote(self.model, self.versions[place], expected=before, who="test", why="test", now=NOW)
+        self._registry.promote(self.model, self.versions[place], expected=before, cause=CAUSE, now=NOW)
         return self.versions[place]
 
-    def said_by(self, version: str, rows: Sequence[Row]) -> list[float]:
+    def predicted_by(self, version: str, rows: Sequence[Row]) -> list[float]:
         """Return what a version says about rows, offline: the value, or the probability of the last class."""
         record = self._registry.version(self.model, version)
         key = load_or_make_key(self.home.signing_key)
         loaded = load_verified(self.home.artifacts / record.path, self.home.cache, key)
-        said = loaded.predictor.predict(columns_of(rows, loaded.schema))
-        found: list[float] = (said.label if said.probability is None else said.probability[:, -1]).tolist()
-        return found
+        prediction = loaded.predictor.predict(columns_of(rows, loaded.schema))
+        values: list[float] = (prediction.label if prediction.probability is None else prediction.probability[:, -1]).tolist()
+        return values
 
     def logged_ids(self) -> set[str]:
         """Return the ids in the prediction log; for a service that stopped."""
         with self._database.read() as connection:
-            rows = connection.exec_driver_sql("select id_prefix, row from predictions").fetchall()
+            rows = connection.execute(sa.select(predictions.c.id_prefix, predictions.c.row)).fetchall()
         return {f"{prefix}-{row}" for prefix, row in rows}
 
     # ---- the processes --------------------------------------------------------------------------------------------
 
-    def start(self, **variables: str) -> Self:
-        """Start the service and wait until it is ready in every worker."""
+    def launch(self, **variables: str) -> subprocess.Popen[bytes]:
+        """Start the service, and do not wait for it."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")},
             "EVERGREEN_HOME": str(self.home.path),
             "EVERGREEN_BIND": f"127.0.0.1:{self.port}",
+            **({"EVERGREEN_DATABASE_URL": self._database_url} if self._database_url else {}),
             **{f"EVERGREEN_{name}": value for name, value in variables.items()},
         }
         with open(self.log, "ab") as out:
-            self._process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=REPOSITORY, stdout=out, stderr=out)
+            command = [*self.prefix, sys.executable, "-m", "service"]
+            self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=out, stderr=out)
+        return self._process
+
+    def start(self, **variables: str) -> Self:
+        """Start the service and wait until it is ready in every worker."""
+        self.launch(**variables)
         self.until(self.is_ready)
         self.until(lambda: len(self.answering()) == 2)
         return self
@@ -152,6 +220,10 @@ class Arena:
     def workers(self) -> set[int]:
         """Return the processes that take connections."""
         return {child.pid for child in psutil.Process(self.process.pid).children() if is_listening(child, self.port)}
+
+    def children(self) -> set[int]:
+        """Return the processes of the master."""
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
 
     def owner(self, own_port: int) -> int | None:
         """Return the worker that holds a connection; None while it has not been accepted."""
@@ -193,7 +265,7 @@ class Arena:
 
 
 def is_listening(process: psutil.Process, port: int) -> bool:
-    """Whether a process holds the listening socket of a port."""
+    """Return whether a process holds the listening socket of a port."""
     try:
         return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections("tcp4"))
     except psutil.Error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,13 +10,15 @@ from types import ModuleType
 
 import pytest
 
-from monitoring.onboarding import ensure_champion
-from monitoring.processes import Processes
-from monitoring.up import addresses, child_environment, start
-from monitoring.workbench import Workbench
+from monitoring.admin.onboarding import ensure_champion
+from monitoring.admin.workbench import Workbench
+from monitoring.local.processes import Processes
+from monitoring.local.up import addresses, child_environment, start
+from tests.bikes import BIKES, stream_module
+from tests.conftest import Once
 from tests.end_to_end.arena import Arena
-from tests.end_to_end.puppet import Puppet
-from tests.end_to_end.system import Example, Launch, System
+from tests.end_to_end.puppet import STRINGS, Puppet
+from tests.end_to_end.system import Example, Launch, System, with_few_fits
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,24 +53,28 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
 
 
 @pytest.fixture
-def arena(tmp_path: Path) -> Iterator[Callable[..., Arena]]:
+def arena(tmp_path: Path, once: Once) -> Iterator[Callable[..., Arena]]:
     """Return a function that makes a home with a version for each of some pipelines; its service stops at the end."""
     with ExitStack() as stack:
-        yield lambda *pipelines: stack.enter_context(Arena(tmp_path, free_port(), pipelines))
+        yield lambda *pipelines: stack.enter_context(Arena(tmp_path, free_port(), pipelines, once=once))
 
 
 @pytest.fixture
-def strings(tmp_path: Path) -> Path:
-    """Return the folder whose files are the strings of a `Puppet`; what it holds is let go at the end."""
+def strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder whose files are the strings of every `Puppet`, here and in what is started here."""
     folder = tmp_path / "strings"
     folder.mkdir()
+    monkeypatch.setenv(STRINGS, str(folder))
     return folder
 
 
 @pytest.fixture
 def puppets(arena: Callable[..., Arena], strings: Path) -> Iterator[Arena]:
-    """Return an arena in which the versions of `fares` are two puppets, 1000 apart; its service is not started."""
-    yield arena(*(Puppet(str(strings), offset) for offset in (0.0, 1000.0)))
+    """Return an arena in which the versions of `fares` are two puppets, 1000 apart; its service is not started.
+
+    What they hold is let go at the end.
+    """
+    yield arena(Puppet(), Puppet(1000.0))
     (strings / "go").touch()
 
 
@@ -89,27 +93,22 @@ def data_folder() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def stream(repository: Path) -> ModuleType:
+@pytest.fixture(scope="session")
+def stream() -> ModuleType:
     """Return the module that simulates the example."""
-    spec = importlib.util.spec_from_file_location("example_stream", repository / "examples" / "bikes" / "stream.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return stream_module()
 
 
 @pytest.fixture(scope="module")
-def example(repository: Path, stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """Return a function that writes the example of a seed and returns the folder."""
+def example(stream: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """Return a function that writes the example of a seed, with or without its events, searched for long or not; it returns the folder."""
 
-    def write(seed: int, events: bool) -> Path:
+    def write(seed: int, events: bool, searches: bool) -> Path:
         folder = tmp_path_factory.mktemp(f"bikes{seed}")
         stream.history(seed).to_csv(folder / "history.csv.gz", index=False)
         stream.live(seed, events=events).to_csv(folder / "live.csv.gz", index=False)
-        (folder / "model.yaml").write_text((repository / "examples" / "bikes" / "model.yaml").read_text())
+        text = (BIKES / "model.yaml").read_text()
+        (folder / "model.yaml").write_text(text if searches else with_few_fits(text))
         return folder
 
     return write

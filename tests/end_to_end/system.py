@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from monitoring.processes import Processes
-from monitoring.replay import Replayed
-from monitoring.workbench import Workbench
-from training.artifact import load_verified
-from training.prediction import Prediction
-from training.rows import Rows
-from training.spec import ModelSpec
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from monitoring.admin.workbench import Workbench
+from monitoring.local.processes import Processes
+from monitoring.local.replay import Replayed
+from training.artifacts.artifact import load_verified
+from training.model_file.model_spec import ModelSpec
+from training.schema.prediction import Prediction
+from training.schema.rows import Rows
+
+QUICK_SEEDS = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +50,29 @@ class Year:
     stream: ModuleType
 
 
+def with_few_fits(model_file: str) -> str:
+    """Return the text of a model file whose search tries little: the loop is what a quick year is about."""
+    quick = model_file.replace("budget: 12 fits", "budget: 3 fits")
+    assert quick != model_file
+    return quick
+
+
+def parts(name: str, values: Iterable[Any], quick: Container[Any]) -> list[ParameterSet]:
+    """Return parameters of a module's fixture: the tests of one stay on one worker, and those that are not quick are slow."""
+    return [
+        pytest.param(
+            value,
+            id=str(value),
+            marks=[pytest.mark.xdist_group(f"{name} {value}"), pytest.mark.timeout(1800), *(() if value in quick else (pytest.mark.slow,))],
+        )
+        for value in values
+    ]
+
+
+def seeds(name: str) -> list[ParameterSet]:
+    """Return five seeds, the first of them quick."""
+    return parts(f"{name}, seed", range(5), QUICK_SEEDS)
+
+
 Launch = Callable[[Path], System]
-Example = Callable[[int, bool], Path]
+Example = Callable[[int, bool, bool], Path]

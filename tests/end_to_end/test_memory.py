@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,27 +19,46 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sklearn.ensemble import RandomForestRegressor
 
-from service.deployments import Deployments
-from service.metrics import ServiceMetrics
+from service.models.deployments import Deployments
+from service.models.following import RegistryFollower
+from service.models.loading import VersionLoader
+from service.models.served_model import Deployment
+from service.telemetry.metrics import ServiceMetrics
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.puppet import HOLD, entries
 from tests.ports import free_port
-from training.database import open_database
-from training.preprocessing import build_pipeline
-from training.registry import Registry
-from training.rows import Columns
-from training.schema import frame
-from training.signing import load_or_make_key
-from training.spec import parse_spec
+from training.artifacts.signing import load_or_make_key
+from training.fitting.preprocessing import build_pipeline
+from training.model_file.model_spec import parse_spec
+from training.registry.registry import Registry
+from training.schema.rows import Columns
+from training.schema.schema import frame
+from training.storage.database import open_database
+
+pytestmark = pytest.mark.xdist_group("memory")
 
 SWAPS = 200
 NAMES = [f"f{place}" for place in range(8)]
 FOREST = f"""
 model: forest
 schema: {{target: y, task: regression, features: {{{", ".join(f"{name}: numeric" for name in NAMES)}}}}}
+training: {{candidates: [forest]}}
 watching: {{every: 1d, window: 1d, bucket: 1h}}
 """
-Follow = Callable[[Arena], Deployments]
+
+
+class Served(NamedTuple):
+    """What answers, and what keeps it at the champions."""
+
+    deployments: Deployments
+    follower: RegistryFollower
+
+    def current(self, model: str) -> Deployment:
+        """Return what answers for a model."""
+        return self.deployments.current(model)
+
+
+Follow = Callable[[Arena], Served]
 
 
 def table(n_rows: int) -> pd.DataFrame:
@@ -67,38 +86,45 @@ def follow() -> Iterator[Follow]:
     """Follow the champions of a home, as each worker does."""
     databases = []
 
-    def deployments(arena: Arena) -> Deployments:
+    def served(arena: Arena) -> Served:
         databases.append(open_database(f"sqlite:///{arena.home.database}"))
-        made = Deployments(
-            registry=Registry(databases[-1]),
+        registry, deployments = Registry(databases[-1]), Deployments()
+        loader = VersionLoader(
+            registry=registry,
             home=arena.home,
             signing_key=load_or_make_key(arena.home.signing_key),
-            metrics=ServiceMetrics(CollectorRegistry()),
             clock=lambda: datetime(2026, 3, 1, tzinfo=UTC),
         )
-        made.refresh()
-        return made
+        follower = RegistryFollower(
+            registry=registry,
+            loader=loader,
+            deployments=deployments,
+            champions_folder=arena.home.champions,
+            metrics=ServiceMetrics(CollectorRegistry()),
+        )
+        follower.refresh()
+        return Served(deployments, follower)
 
-    yield deployments
+    yield served
     for database in databases:
         database.close()
 
 
 @pytest.fixture
-def asked() -> Columns:
+def columns() -> Columns:
     rng = np.random.default_rng(1)
     return {name: rng.normal(size=500) for name in NAMES}
 
 
-def swap(arena: Arena, deployments: Deployments, times: int, asked: Columns) -> None:
+def swap(arena: Arena, served: Served, times: int, columns: Columns) -> None:
     """Promote back and forth, each time answering with the one that was promoted."""
     for _ in range(times):
-        before = arena.versions.index(deployments.current(arena.model).version)
+        before = arena.versions.index(served.current(arena.model).version)
         promoted = arena.promote(1 - before)
-        deployments.refresh()
-        deployment = deployments.current(arena.model)
+        served.follower.refresh()
+        deployment = served.current(arena.model)
         assert deployment.version == promoted
-        deployment.predict(asked)
+        deployment.predict(columns)
 
 
 def mapped(name: str) -> list[Any]:
@@ -112,62 +138,62 @@ def anonymous_bytes() -> int:
     return int(re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
 
 
-def test_memory_is_flat_over_two_hundred_swaps(forests: Arena, follow: Follow, asked: Columns) -> None:
-    deployments, process = follow(forests), psutil.Process()
-    swap(forests, deployments, 20, asked)
+def test_memory_is_flat_over_two_hundred_swaps(forests: Arena, follow: Follow, columns: Columns) -> None:
+    served, process = follow(forests), psutil.Process()
+    swap(forests, served, 20, columns)
     gc.collect()
     before = process.memory_info().rss
 
-    swap(forests, deployments, SWAPS, asked)
+    swap(forests, served, SWAPS, columns)
     gc.collect()
 
     assert process.memory_info().rss < 1.1 * before
     assert len(mapped("compiled.joblib")) <= 2
 
 
-def test_a_forest_is_read_where_it_is_mapped_and_never_copied(forests: Arena, follow: Follow, asked: Columns) -> None:
-    deployments = follow(forests)
-    deployments.current("forest").predict(asked)
-    swap(forests, deployments, 1, asked)
+def test_a_forest_is_read_where_it_is_mapped_and_never_copied(forests: Arena, follow: Follow, columns: Columns) -> None:
+    served = follow(forests)
+    served.current("forest").predict(columns)
+    swap(forests, served, 1, columns)
     gc.collect()
     before = anonymous_bytes()
 
-    swap(forests, deployments, 1, asked)
+    swap(forests, served, 1, columns)
 
-    size = deployments.current("forest").artifact.manifest.files["compiled.joblib"].size
+    size = served.current("forest").artifact.manifest.files["compiled.joblib"].size
     held = mapped("compiled.joblib")
     assert sum(each.rss for each in held) > 0.5 * size
     assert [each.anonymous for each in held] == [0] * len(held)
     assert anonymous_bytes() - before < 0.25 * size
 
 
-def test_the_plain_pipeline_is_not_in_memory_where_a_compiled_one_answers(forests: Arena, follow: Follow, asked: Columns) -> None:
+def test_the_plain_pipeline_is_not_in_memory_where_a_compiled_one_answers(forests: Arena, follow: Follow, columns: Columns) -> None:
     deployment = follow(forests).current("forest")
 
-    deployment.predict(asked)
+    deployment.predict(columns)
 
     assert deployment.artifact.compiled is not None
     assert "model" not in vars(deployment.artifact)
     assert mapped("model.joblib") == []
 
 
-def test_a_deployment_leaves_the_memory_when_it_is_swapped_out(forests: Arena, follow: Follow, asked: Columns) -> None:
-    deployments = follow(forests)
-    old = [weakref.ref(part) for part in (deployments.current("forest"), deployments.current("forest").artifact)]
+def test_a_deployment_leaves_the_memory_when_it_is_swapped_out(forests: Arena, follow: Follow, columns: Columns) -> None:
+    served = follow(forests)
+    old = [weakref.ref(part) for part in (served.current("forest"), served.current("forest").artifact)]
 
-    swap(forests, deployments, 1, asked)
+    swap(forests, served, 1, columns)
     gc.collect()
 
     assert [part() for part in old] == [None, None]
 
 
 def test_a_request_in_progress_ends_on_the_deployment_it_began_on_which_then_goes(puppets: Arena, follow: Follow, strings: Path) -> None:
-    deployments, began = follow(puppets), threading.Event()
-    old = weakref.ref(deployments.current("fares").artifact)
+    served, began = follow(puppets), threading.Event()
+    old = weakref.ref(served.current("fares").artifact)
     held: Columns = {"distance": np.array([HOLD]), "hour": np.array([0.0])}
 
     def ask() -> float:
-        deployment = deployments.current("fares")
+        deployment = served.current("fares")
         began.set()
         return float(deployment.predict(held).label[0])
 
@@ -176,8 +202,8 @@ def test_a_request_in_progress_ends_on_the_deployment_it_began_on_which_then_goe
         assert began.wait(20)
         puppets.until(lambda: (strings / "entered").exists())
         puppets.promote(1)
-        deployments.refresh()
-        assert deployments.current("fares").version == puppets.versions[1]
+        served.follower.refresh()
+        assert served.current("fares").version == puppets.versions[1]
         is_alive = old() is not None
         (strings / "go").touch()
         assert answer.result(30) == HOLD

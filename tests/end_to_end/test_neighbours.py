@@ -17,8 +17,10 @@ from tests.end_to_end.arena import Arena
 from tests.end_to_end.brittle import BREAKS, SPEC, brittle_pipeline, rides
 from tests.end_to_end.wire import Reply, request
 from tests.ports import free_port
-from training.artifact import load_verified
-from training.signing import load_or_make_key
+from training.artifacts.artifact import load_verified
+from training.artifacts.signing import load_or_make_key
+
+pytestmark = pytest.mark.xdist_group("neighbours")
 
 CLIENTS, EACH = 16, 10
 FEATURES = ["distance", "hour", "district"]
@@ -67,7 +69,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A service under the probe, and what was said."""
+    """A service under the probe, and what it answered."""
 
     arena: Arena
     exchanges: list[Exchange]
@@ -97,18 +99,18 @@ def converse(arena: Arena) -> list[Exchange]:
     begin = threading.Barrier(CLIENTS)
 
     def talk(client: int) -> list[Exchange]:
-        found = []
+        exchanges = []
         with arena.wire() as wire:
             begin.wait(20)
             for number in range(client * EACH, (client + 1) * EACH):
                 sent, bad = [dict(row) for row in rows[3 * number : 3 * number + 3]], plan[number]
                 if bad is not None:
                     sent[bad.row] = bad.spoil(sent[bad.row])
-                found.append(Exchange(sent, bad, wire.ask(request(PATH, {"rows": sent}))))
-        return found
+                exchanges.append(Exchange(sent, bad, wire.ask(request(PATH, {"rows": sent}))))
+        return exchanges
 
     with ThreadPoolExecutor(CLIENTS) as clients:
-        return [each for found in clients.map(talk, range(CLIENTS)) for each in found]
+        return [each for exchanges in clients.map(talk, range(CLIENTS)) for each in exchanges]
 
 
 def test_the_pipeline_is_served_as_it_is_and_measured_to_gain_by_batching(probe: Probe) -> None:
@@ -118,7 +120,7 @@ def test_the_pipeline_is_served_as_it_is_and_measured_to_gain_by_batching(probe:
 
     assert loaded.compiled is None
     assert loaded.cost is not None
-    assert (loaded.cost.is_dear, loaded.cost.is_shared_with_gain) == (True, True)
+    assert (loaded.cost.is_expensive, loaded.cost.is_shared_with_gain) == (True, True)
 
 
 def test_every_good_request_is_answered(probe: Probe) -> None:
@@ -128,18 +130,20 @@ def test_every_good_request_is_answered(probe: Probe) -> None:
 
 
 def test_every_good_answer_is_that_of_scikit_learn_for_its_own_rows(probe: Probe) -> None:
-    said = [[row["probabilities"]["yes"] for row in exchange.reply.json["predictions"]] for exchange in probe.good]
+    answered = [[row["probabilities"]["yes"] for row in exchange.reply.json["predictions"]] for exchange in probe.good]
 
     pipeline = brittle_pipeline()
     wanted = [pipeline.predict_proba(pd.DataFrame(exchange.rows)[FEATURES])[:, 1].tolist() for exchange in probe.good]
-    np.testing.assert_allclose(said, wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(answered, wanted, rtol=0, atol=1e-12)
 
 
 def test_every_bad_request_is_refused_by_row_and_field(probe: Probe) -> None:
-    said = [(reply.status, reply.json["code"], reply.json["fields"][0]["row"], reply.json["fields"][0]["field"]) for _, reply in probe.bad]
+    answered = [
+        (reply.status, reply.json["code"], reply.json["fields"][0]["row"], reply.json["fields"][0]["field"]) for _, reply in probe.bad
+    ]
 
-    assert said == [(422, bad.code, bad.row, bad.field) for bad, _ in probe.bad]
-    assert len(said) == 10
+    assert answered == [(422, bad.code, bad.row, bad.field) for bad, _ in probe.bad]
+    assert len(answered) == 10
 
 
 def test_what_the_pipeline_said_stays_in_the_log(probe: Probe) -> None:

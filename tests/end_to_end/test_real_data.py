@@ -11,21 +11,22 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from monitoring.replay import Replayed, replay
-from tests.end_to_end.system import Launch, System
+from monitoring.local.replay import Replayed, replay
+from tests.end_to_end.system import Launch, System, parts, with_few_fits
 from training.clock import duration_us
-from training.dataset import read_table
-from training.rows import Rows
-from training.spec import load_spec
+from training.dataset.dataset import read_table
+from training.model_file.model_spec import load_spec
+from training.schema.rows import Rows
 
 Times = npt.NDArray[np.int64]
 HISTORY, LIVE = 0.25, 0.20  # shares of the rows: to train on first, and to replay
+QUICK = ("bank_marketing", "bike_sharing")
 STUCK = {"bike_sharing": "temp", "bank_marketing": "age", "elec2": "nswdemand", "kdd99": "c23"}
 STUCK_FROM = {"bike_sharing": 0.55, "bank_marketing": 0.55, "elec2": 0.55, "kdd99": 0.17}  # of kdd99's live rows the rest hardly vary
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Stretch:
     """What a replayed stretch of real data left behind."""
 
     system: System
@@ -34,17 +35,18 @@ class Told:
     delay_rows: int
 
 
-@pytest.fixture(scope="module", params=sorted(STUCK))
-def told(
+@pytest.fixture(scope="module", params=parts("real data", sorted(STUCK), QUICK))
+def stretch(
     request: pytest.FixtureRequest,
     launch: Launch,
     repository: Path,
     data_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Told:
+) -> Stretch:
     """Train on the first quarter, then replay a fifth of the rows, with a column stuck for some buckets."""
     name = request.param
     text = (repository / "examples" / "real" / f"{name}.yaml").read_text()
+    text = with_few_fits(text) if name in QUICK else text
     folder = tmp_path_factory.mktemp(name)
     spec = load_spec(repository / "examples" / "real" / f"{name}.yaml")
     rows = read_table(data_folder / name / f"{name}.csv.gz", spec.schema)
@@ -56,24 +58,24 @@ def told(
     system = launch(folder / "model.yaml")
     replayed = replay(live, system.spec, system.url, database=system.bench.database)
     delay = json.loads((data_folder / name / "meta.json").read_text())["delay_rows"]
-    return Told(system, replayed, stuck, delay)
+    return Stretch(system, replayed, stuck, delay)
 
 
-def test_every_row_is_answered_and_logged_once(told: Told) -> None:
-    size = told.system.bench.log.size(told.system.spec.model)
+def test_every_row_is_answered_and_logged_once(stretch: Stretch) -> None:
+    size = stretch.system.bench.log.size(stretch.system.spec.model)
 
-    assert size.rows == len(told.replayed.rows) == len(set(told.replayed.ids))
-
-
-def test_every_label_that_was_due_is_matched_with_the_delay_of_the_data_set(told: Told) -> None:
-    counts = told.replayed.label_counts
-
-    assert told.system.spec.labels.delay_rows == told.delay_rows
-    assert counts == {"matched": len(told.replayed.rows) - told.delay_rows}
+    assert size.rows == len(stretch.replayed.rows) == len(set(stretch.replayed.ids))
 
 
-def test_a_challenger_is_trained_and_gated(told: Told) -> None:
-    lines = told.system.bench.registry.ledger(told.system.spec.model, None)
+def test_every_label_that_was_due_is_matched_with_the_delay_of_the_data_set(stretch: Stretch) -> None:
+    counts = stretch.replayed.label_counts
+
+    assert stretch.system.spec.labels.delay_rows == stretch.delay_rows
+    assert counts == {"matched": len(stretch.replayed.rows) - stretch.delay_rows}
+
+
+def test_a_challenger_is_trained_and_gated(stretch: Stretch) -> None:
+    lines = stretch.system.bench.registry.ledger(stretch.system.spec.model, None)
 
     judged = [line for line in lines if line.action in ("promote", "refuse") and "run" in line.evidence]
 
@@ -81,13 +83,13 @@ def test_a_challenger_is_trained_and_gated(told: Told) -> None:
     assert all("gain_low" in line.evidence for line in judged), [line.why for line in judged]
 
 
-def test_the_stuck_column_is_quarantined(told: Told) -> None:
-    column, model = STUCK[told.system.spec.model], told.system.spec.model
+def test_the_stuck_column_is_quarantined(stretch: Stretch) -> None:
+    column, model = STUCK[stretch.system.spec.model], stretch.system.spec.model
 
-    held = [q for q in told.system.bench.journal.quarantines(model) if f"constant {column}" in q.reason]
+    held = [q for q in stretch.system.bench.journal.quarantines(model) if f"constant {column}" in q.reason]
 
-    assert len(told.stuck) > 0
-    assert {t for t in told.stuck.tolist() if not any(q.start_us <= t < q.end_us for q in held)} == set()
+    assert len(stretch.stuck) > 0
+    assert {t for t in stretch.stuck.tolist() if not any(q.start_us <= t < q.end_us for q in held)} == set()
 
 
 def start_of_tie(rows: Rows, index: int) -> int:

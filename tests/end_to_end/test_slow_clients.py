@@ -22,7 +22,7 @@ LIMIT = 1 << 20
 
 @pytest.fixture
 def served(arena: Callable[..., Arena], strings: Path) -> Arena:
-    return arena(Puppet(str(strings))).start(MAX_BODY_BYTES=str(LIMIT))
+    return arena(Puppet()).start(MAX_BODY_BYTES=str(LIMIT))
 
 
 def values(replies: list[Reply]) -> list[float]:
@@ -32,22 +32,22 @@ def values(replies: list[Reply]) -> list[float]:
 def test_sixty_slow_clients_hold_nobody_up_and_are_answered_in_the_end(served: Arena) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(served.wire()) for _ in range(60)]
-        for wire, told in zip(slow, [HEAD // 2, HEAD + 5, 0] * 20, strict=True):
-            wire.send(ASK[:told])
-        asked = []
+        for wire, start in zip(slow, [HEAD // 2, HEAD + 5, 0] * 20, strict=True):
+            wire.send(ASK[:start])
+        quick_replies = []
         for place in range(BODY // 4):
             for wire in slow[2::3]:
                 wire.send(ASK[place : place + 1])
             with served.wire(timeout=10) as quick:
-                asked.append(quick.ask(ASK))
+                quick_replies.append(quick.ask(ASK))
         with Load(served.port, [ASK], per_second=200, connections=16) as load:
             load.wait_for(200)
-        for wire, told in zip(slow, [HEAD // 2, HEAD + 5, BODY // 4] * 20, strict=True):
-            wire.send(ASK[told:])
+        for wire, start in zip(slow, [HEAD // 2, HEAD + 5, BODY // 4] * 20, strict=True):
+            wire.send(ASK[start:])
         late = [wire.reply() for wire in slow]
 
     assert load.failures() == []
-    assert values(asked) == [3.0] * (BODY // 4)
+    assert values(quick_replies) == [3.0] * (BODY // 4)
     assert values(late) == [3.0] * 60
 
 
@@ -57,13 +57,13 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(served: Arena) ->
         deaf = [stack.enter_context(served.wire()) for _ in range(20)]
         for wire in deaf:
             wire.send(large)
-        asked = []
+        quick_replies = []
         for _ in range(20):
             with served.wire(timeout=20) as quick:
-                asked.append(quick.ask(ASK))
+                quick_replies.append(quick.ask(ASK))
         late = [wire.reply() for wire in deaf]
 
-    assert values(asked) == [3.0] * 20
+    assert values(quick_replies) == [3.0] * 20
     assert [len(reply.json["predictions"]) for reply in late] == [20_000] * 20
 
 
@@ -124,18 +124,18 @@ def test_a_client_that_goes_on_sending_reads_the_whole_refusal(
 
 
 def test_what_large_requests_may_hold_in_memory_is_bounded(arena: Callable[..., Arena], strings: Path) -> None:
-    served = arena(Puppet(str(strings))).start(MAX_BODY_BYTES=str(LIMIT), MAX_HELD_BYTES=str(4 * LIMIT))
-    head = b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % LIMIT
+    served = arena(Puppet()).start(MAX_BODY_BYTES=str(LIMIT), MAX_HELD_BYTES=str(4 * LIMIT))
+    head = b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % LIMIT
     with ExitStack() as stack:
         large = [stack.enter_context(served.wire()) for _ in range(2 * 5 + 2)]  # two workers hold four times the limit each
         for wire in large:
-            with suppress(OSError):  # who is told to come again while it sends
+            with suppress(OSError):  # who is refused while it sends
                 wire.send(head, b" " * (LIMIT - 1))
-        told = [reply for wire in large[::-1] if (reply := answered_so_far(wire)) is not None]
+        refused = [reply for wire in large[::-1] if (reply := answered_so_far(wire)) is not None]
         quick = stack.enter_context(served.wire()).ask(ASK)
 
-    assert {reply.status for reply in told} == {503}
-    assert {reply.json["code"] for reply in told} == {"limit.in_flight"}
+    assert {reply.status for reply in refused} == {503}
+    assert {reply.json["code"] for reply in refused} == {"limit.in_flight"}
     assert quick.status == 200
 
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from tests.end_to_end.arena import PREDICT, Arena, fare_table
+from monitoring.local.client import Client
+from tests.end_to_end.arena import PREDICT, Arena, compiled, fare_table
 from tests.end_to_end.load import Load, Sent
 from tests.end_to_end.puppet import HOLD, Puppet, noted
 from tests.end_to_end.wire import request
@@ -32,15 +31,8 @@ def plain(factor: float) -> Any:
     return LinearRegression().fit(table[["distance", "hour"]], table["fare"] * factor)
 
 
-def compiled(factor: float) -> Any:
-    """Return the same as a pipeline that Evergreen compiles, so that the service finds it quick."""
-    table = fare_table()
-    pipeline = make_pipeline(make_column_transformer((StandardScaler(), ["distance", "hour"])), LinearRegression())
-    return pipeline.fit(table[["distance", "hour"]], table["fare"] * factor)
-
-
 def is_everywhere(served: Arena, version: str) -> bool:
-    """Whether both workers answer with a version."""
+    """Return whether both workers answer with a version."""
     answering = served.answering()
     return len(answering) == 2 and set(answering.values()) == {version}
 
@@ -54,7 +46,7 @@ def test_champions_change_under_500_requests_a_second_without_a_failed_or_mixed_
     arena: Callable[..., Arena], fitted: Callable[[float], Any]
 ) -> None:
     served = arena(fitted(1.0), fitted(-2.0)).start(ALIAS_POLL_SECONDS="0.2")
-    said = {version: served.said_by(version, ROWS) for version in served.versions}
+    values = {version: served.predicted_by(version, ROWS) for version in served.versions}
 
     with Load(served.port, REQUESTS, per_second=500, lifetime=100) as load:
         load.wait_for(500)
@@ -65,9 +57,24 @@ def test_champions_change_under_500_requests_a_second_without_a_failed_or_mixed_
 
     assert load.failures() == []
     assert {each.content["version"] for each in load.sent} == set(served.versions)
-    expected = [said[each.content["version"]][each.number % len(ROWS)] for each in load.sent]
+    expected = [values[each.content["version"]][each.number % len(ROWS)] for each in load.sent]
     assert [value_of(each) for each in load.sent] == pytest.approx(expected, rel=1e-9)
     assert sorted(each.number for each in load.sent) == list(range(len(load.sent)))
+
+
+def test_a_move_counts_as_followed_once_the_last_worker_answers_in_it(puppets: Arena, strings: Path) -> None:
+    served = puppets.start(ALIAS_POLL_SECONDS="0.1")
+    (strings / "hold").touch()
+
+    with closing(Client(f"http://127.0.0.1:{served.port}")) as client:
+        new = served.promote(1)
+        served.until(lambda: set(served.answering().values()) == set(served.versions))
+        while_one_is_held = client.followed_move(served.model)
+        (strings / "go").touch()
+        served.until(lambda: client.followed_move(served.model) == 2)
+
+    assert while_one_is_held == 1
+    assert is_everywhere(served, new)
 
 
 def test_a_champion_that_fails_its_golden_rows_is_refused_and_the_old_one_goes_on(puppets: Arena, strings: Path) -> None:
@@ -76,7 +83,7 @@ def test_a_champion_that_fails_its_golden_rows_is_refused_and_the_old_one_goes_o
 
     with Load(served.port, REQUESTS, per_second=200) as load:
         refused = served.promote(1)
-        served.until(lambda: served.log.read_text().count(f"champion {refused} refused") == 2)
+        served.until(lambda: served.log.read_text().count(f"champion {refused} was refused") == 2)
         load.wait_for(100)
         with served.wire() as wire:
             ready = wire.ask(request("/readyz"))
@@ -88,7 +95,7 @@ def test_a_champion_that_fails_its_golden_rows_is_refused_and_the_old_one_goes_o
 
 
 def test_the_old_model_leaves_after_its_last_request_and_not_before(arena: Callable[..., Arena], strings: Path) -> None:
-    served = arena(Puppet(str(strings)), compiled(1.0)).start(ALIAS_POLL_SECONDS="0.1")
+    served = arena(Puppet(), compiled(1.0)).start(ALIAS_POLL_SECONDS="0.1")
     answers: list[Any] = []
     held = threading.Thread(target=lambda: answers.append(served.predict({"distance": HOLD, "hour": 1.0})))
 

@@ -84,14 +84,14 @@ class Wire:
     def _until(self, end: bytes) -> bytes:
         while end not in self._read:
             self._more()
-        found, _, self._read = self._read.partition(end)
-        return found + end
+        part, _, self._read = self._read.partition(end)
+        return part + end
 
     def _exactly(self, size: int) -> bytes:
         while len(self._read) < size:
             self._more()
-        found, self._read = self._read[:size], self._read[size:]
-        return found
+        part, self._read = self._read[:size], self._read[size:]
+        return part
 
     def _more(self) -> None:
         got = self.socket.recv(65536)

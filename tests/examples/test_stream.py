@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.bikes import BIKES, stream_module
 from training.clock import to_us
-from training.dataset import read_table
-from training.spec import load_spec
-
-BIKES = Path(__file__).resolve().parents[2] / "examples" / "bikes"
+from training.dataset.dataset import read_table
+from training.model_file.model_spec import load_spec
 
 
 @pytest.fixture(scope="module")
 def stream() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stream_under_test", BIKES / "stream.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return stream_module()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +70,7 @@ def test_the_fare_change_changes_the_answers_and_no_input(live: pd.DataFrame, ca
     pd.testing.assert_series_equal(after["fare_plan"], before["fare_plan"])
 
 
-def test_the_outage_sends_a_constant_while_the_truth_goes_on(live: pd.DataFrame) -> None:
+def test_the_outage_sends_a_constant_while_the_labels_go_on(live: pd.DataFrame) -> None:
     outage = within(live, "2024-10-08", "2024-10-13")
 
     assert set(outage["bikes_available"]) == {0}

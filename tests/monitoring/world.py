@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,22 +15,28 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import select
 
-from monitoring.child import Children
-from monitoring.leadership import Leadership
-from monitoring.loop import Watch, tick
+from monitoring.journal.tables import Run, probations
+from monitoring.loop.tick import Watch, make_watch, tick
 from monitoring.metrics import make_metrics
+from monitoring.retraining.training_process import Children, carry_out
+from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores, open_stores
-from service.counting import count_rows
-from service.label_log import LabelItem
-from service.log_tables import predictions
-from service.log_writing import DrainedBatch
-from service.records import Record
-from service.versions import VersionFacts, facts_of
-from training.moves import CHAMPION
-from training.rows import Rows
+from service.prediction_log.labels import LabelItem
+from service.prediction_log.records import Record
+from service.prediction_log.tables import predictions
+from service.prediction_log.writing import DrainedBatch
+from service.recording.counting import RowCounter
+from service.recording.version_facts import VersionFacts, facts_of
+from tests.conftest import Once
+from training.artifacts.artifact import load_verified
+from training.artifacts.signing import load_or_make_key
+from training.errors import EvergreenError
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.registry.aliases import CHAMPION
+from training.registry.tables import Cause
 from training.run import train
+from training.schema.rows import Rows
 from training.settings import Home
-from training.spec import ModelSpec, parse_spec
 
 DAY_US = 86_400_000_000
 A_DAY = 40
@@ -52,6 +63,11 @@ retraining:
   gate: {rows: 200, min_train_rows: 100}
   probation: {looks: 2, rows: 150}
 """
+CHILD = (sys.executable, "-m", "monitoring", "retrain-run")
+DIES = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+HANGS = (sys.executable, "-c", "import time; time.sleep(600)")
+LEARNS_TEN_DAYS = MODEL_FILE.replace("budget: 2 fits", "budget: 2 fits, window: 10d")
+ON_LABELS = MODEL_FILE.replace("cool_down: 14d", "cool_down: 14d\n  min_new_labels: 250\n  on_performance: false")
 
 
 def weather(seed: int, first_day: int, days: int, *, flipped_from: int | None = None) -> Rows:
@@ -67,6 +83,20 @@ def weather(seed: int, first_day: int, days: int, *, flipped_from: int | None = 
     return Rows(columns, np.where(wet, "yes", "no").astype(object), time_us)
 
 
+@dataclass(slots=True)
+class TrainsHere(Children):
+    """Training children that have done their work when they were started, in this process: where theirs, two seconds of imports, is not
+    the point.
+    """
+
+    def start(self, run: Run) -> int:
+        """Carry the run out; what goes wrong stands in its row."""
+        stores = open_stores(Home(Path(self.environment["EVERGREEN_HOME"])), self.environment["EVERGREEN_DATABASE_URL"])
+        with closing(stores), suppress(EvergreenError):
+            carry_out(stores, run.as_attempted, clock=lambda: datetime.now(UTC))
+        return os.getpid()
+
+
 @dataclass
 class World:
     """One home with one model and as many monitors as a test makes."""
@@ -75,6 +105,7 @@ class World:
     spec: ModelSpec
     machine_now: datetime = START
     sent: int = 0
+    arrived_us: int = 0  # for retention by a monitor whose clock is not this world's
     monitors: list[Watch] = field(default_factory=list)
 
     @property
@@ -89,14 +120,12 @@ class World:
         return train(rows, self.spec, home=self.stores.home, registry=self.stores.registry, now=self.machine_now).version
 
     def monitor(self, holder: str = "one", command: tuple[str, ...] | None = None) -> Watch:
-        """Make a monitor as its own process would."""
-        environment = {**os.environ, "EVERGREEN_HOME": str(self.stores.home.path)}
-        children = Children(environment, self.stores.home.path / "runs")
-        if command is not None:
-            children.command = command
-        metrics = make_metrics()
-        leadership = Leadership(self.stores.journal, children, metrics, holder, timedelta(seconds=15))
-        self.monitors.append(Watch(self.stores, children, leadership, metrics))
+        """Make a monitor as its own process would; `command` starts its training children, which otherwise are none."""
+        environment = {**os.environ, "EVERGREEN_HOME": str(self.stores.home.path), "EVERGREEN_DATABASE_URL": self.stores.database.url}
+        logs = self.stores.home.path / "runs"
+        children = TrainsHere(environment, logs) if command is None else Children(environment, logs, command)
+        settings = MonitoringSettings(self.stores.home, self.stores.database.url, holder=holder)
+        self.monitors.append(make_watch(self.stores, children, make_metrics(), settings))
         return self.monitors[-1]
 
     def answer(self, rows: Rows, *, labelled: bool = True) -> None:
@@ -107,45 +136,56 @@ class World:
                 self.label(rows.between((day - 1) * DAY_US, day * DAY_US))
             self.log(today)
 
+    def answer_here(self, rows: Rows) -> None:
+        """Answer rows with a champion that is no compiled one in this process, as workers do, and forget it."""
+        record, home = self.stores.registry.version("rain", self.champion), self.stores.home
+        key = load_or_make_key(home.signing_key)
+        self.stores.loaded["rain", self.champion] = load_verified(home.artifacts / record.path, home.cache, key)
+        self.answer(rows)
+        self.stores.loaded.clear()
+
     def log(self, rows: Rows) -> None:
         """Answer some rows and write them into the log as the drain does."""
         if not len(rows):
             return
         loaded = self.stores.load("rain", self.champion)
-        said = loaded.predictor.predict(rows.columns)
+        prediction = loaded.predictor.predict(rows.columns)
         record = Record(
             prefix=f"p{self.sent}",
             model="rain",
             version=loaded.version,
             bins_id=loaded.reference.bins.id,
-            arrived_us=self.sent,
+            arrived_us=self.arrived_us + self.sent,
             event_us=rows.time_us.tolist(),
             own_ids=[str(t) for t in rows.time_us.tolist()],
             features={n: [None if v != v else v for v in c.tolist()] for n, c in rows.columns.items()},
-            outputs=said.label.tolist(),
-            probabilities=said.probability.tolist(),
-            classes=list(said.classes),
+            outputs=prediction.label.tolist(),
+            probabilities=prediction.probability.tolist(),
+            classes=list(prediction.classes),
         )
-        counts, _ = count_rows([record], self.facts)
-        rules = {"rain": self.facts("rain", loaded.version).rule}
-        batch = DrainedBatch("spool", self.sent, self.sent + 1, self.sent, [record], counts=counts, rules=rules)
+        facts, count = self.facts("rain", loaded.version), RowCounter([record], self.facts).count
+        rules, first = {"rain": facts.rule}, {"rain": (facts.measures, facts.bucket_us)}
+        batch = DrainedBatch("spool", self.sent, self.sent + 1, self.sent, [record], count=count, rules=rules, first=first)
         self.sent += 1
         assert self.stores.log.commit_drained(batch, machine_now=self.machine_now)
 
     def label(self, rows: Rows) -> None:
-        """Tell the truth about rows that were answered."""
+        """Label rows that were answered."""
         items = [LabelItem(y, own_id=str(t)) for y, t in zip(rows.labels.tolist(), rows.time_us.tolist(), strict=True)]
         self.stores.log.label("rain", items, self.machine_now)
 
     def facts(self, model: str, version: str) -> VersionFacts:
         loaded = self.stores.load(model, version)
-        return facts_of(loaded.manifest, loaded.reference, self.spec.watching.clock_bound)
+        return facts_of(loaded.manifest, loaded.reference, self.spec)
 
     def settle(self, watch: Watch, seconds: float = 60.0) -> None:
         """Tick until nothing is left to do: also until children have ended."""
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         while tick(watch, self.machine_now) or self.stores.journal.running("rain") or tick(watch, self.machine_now):
             assert datetime.now(UTC) < deadline, "the loop does not come to rest"
+            for child in watch.retraining.children.started.values():
+                with suppress(subprocess.TimeoutExpired):
+                    child.process.wait(0.05)
 
     def fail_slot(self, watch: Watch, ticks: int) -> None:
         """Tick some times while the champion's artifact is not there."""
@@ -165,6 +205,16 @@ class World:
         lines = reversed(self.stores.registry.ledger("rain", None))
         return [line.action for line in lines if line.action in ("promote", "refuse", "rollback", "failed")]
 
+    def probations(self) -> list[tuple[str, int]]:
+        """Return how the probations stand or ended and after how many looks, the oldest first."""
+        with self.stores.database.read() as connection:
+            rows = connection.execute(select(probations.c.state, probations.c.looks_done).order_by(probations.c.id))
+            return [(row.state, row.looks_done) for row in rows]
+
+    def accuracy(self, version: str, rows: Rows) -> float:
+        """Return the share of rows a version answers right."""
+        return float(np.mean(self.stores.load("rain", version).predictor.predict(rows.columns).label == rows.labels))
+
     def logged_versions(self) -> set[str]:
         """Return the versions that answered anything."""
         with self.stores.database.read() as connection:
@@ -172,16 +222,37 @@ class World:
 
     def close(self) -> None:
         for watch in self.monitors:
-            watch.children.end_all()
+            watch.retraining.children.end_all()
         self.stores.close()
 
 
-def make_world(folder: Path, model_file: str = MODEL_FILE, history_days: int = 60) -> World:
-    """Make a home with a champion trained on the days before day `history_days`."""
+def make_world(
+    folder: Path, model_file: str = MODEL_FILE, history_days: int = 60, database_url: str | None = None, once: Once | None = None
+) -> World:
+    """Make a home with a champion trained on the days before day `history_days`.
+
+    Parameters
+    ----------
+    once
+        Keeps a home on SQLite, so that the next world of the same options copies it; by default nothing is kept.
+    """
+    if once is None or database_url is not None:
+        return train_first(open_world(folder, model_file, database_url), history_days)
+    name = hashlib.sha256(f"{model_file} {history_days}".encode()).hexdigest()[:16]
+    kept = once(f"world-{name}", lambda aside: train_first(open_world(aside, model_file), history_days).close())
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    world = open_world(folder, model_file)
+    world.machine_now = world.stores.registry.version("rain", world.champion).created
+    return world
+
+
+def open_world(folder: Path, model_file: str, database_url: str | None = None) -> World:
     home = Home(folder / "home").ensure()
-    stores = open_stores(home, f"sqlite:///{home.database}")
-    world = World(stores, parse_spec(model_file))
-    stores.registry.put_model(world.spec)
+    return World(open_stores(home, database_url or f"sqlite:///{home.database}"), parse_spec(model_file))
+
+
+def train_first(world: World, history_days: int) -> World:
+    world.stores.registry.put_model(world.spec)
     version = world.train(weather(0, 0, history_days))
-    stores.registry.promote("rain", version, expected=None, who="test", why="the first", now=world.machine_now)
+    world.stores.registry.promote("rain", version, expected=None, cause=Cause("test", "the first"), now=world.machine_now)
     return world

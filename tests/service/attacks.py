@@ -19,8 +19,33 @@ TENSORS = (
     b' {"name": "workday", "datatype": "BOOL", "shape": [1], "data": [true]},'
     b' {"name": "district", "datatype": "BYTES", "shape": [1], "data": [<text>]}]}'
 )
+ENVELOPES = {
+    "nothing": b"",
+    "no json": b"rows",
+    "half": b'{"rows": [',
+    "list": b"[]",
+    "scalar": b"3",
+    "null": b"null",
+    "other name": b'{"row": []}',
+    "more names": b'{"rows": [{}], "and": 1}',
+    "rows is an object": b'{"rows": {}}',
+    "no rows": b'{"rows": []}',
+    "bom": b'\xef\xbb\xbf{"rows": [{}]}',
+    "utf-16": '{"rows": [{}]}'.encode("utf-16"),
+    "latin-1": b'{"rows": [{"a": "\xe9"}]}',
+    "lone surrogate": b'{"rows": [{"a": "\\ud800"}]}',
+    "lone surrogate beside NaN": b'{"rows": [{"a": "\\ud800", "b": NaN}]}',
+    "too large a number": b'{"rows": [{"a": 1e999}]}',
+    "too large a number beside NaN": b'{"rows": [{"a": 1e999, "b": NaN}]}',
+    "deep": b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep beside NaN": b'{"rows": [NaN, ' + b"[" * 100_000 + b"]" * 100_000 + b"]}",
+    "deep objects": b'{"rows": [' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
+    "nul": b'{"rows": [{"a": "\x00"}]}',
+    "comment": b'{"rows": [{}]} // that is all',
+}
+"""Bodies that are no predict request, whatever the schema."""
 READERS = {
-    "rows.predict": {"rows": b'{"rows": [' + ROW + b"]}", "columns": b'{"columns": {"docks": [<number>], "district": [<text>]}}'},
+    "predict.predict": {"rows": b'{"rows": [' + ROW + b"]}", "columns": b'{"columns": {"docks": [<number>], "district": [<text>]}}'},
     "labels.label": {"labels": b'{"labels": [{"own_id": <number>, "label": true}]}'},
     "kserve_v1.predict": {"instances": b'{"instances": [' + ROW + b"]}", "lists": b'{"instances": ' + LISTS + b"}"},
     "open_inference.infer": {"tensors": TENSORS},

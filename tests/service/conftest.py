@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -24,17 +25,20 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from service.app import create_app, service_of
+from service.prediction_log.prediction_log import PredictionLog
 from service.settings import ServiceSettings
 from tests import ports
-from training.artifact import Artifact
-from training.database import open_database
-from training.registry import Registry
+from tests.conftest import Once
+from training.artifacts.artifact import Artifact
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.registry.registry import Registry
+from training.registry.tables import Cause
 from training.run import wrap_imported
 from training.settings import Home
-from training.spec import ModelSpec, parse_spec
+from training.storage.database import open_database
 
 REPOSITORY = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -60,13 +64,13 @@ schema:
   task: regression
   extra: error
   features:
-    distance: numeric
+    distance: {kind: numeric, minimum: -1.0e+300, maximum: 1.0e+300, out_of_range: error}  # thrice as much is finite
 """
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A home with two versions of `bikes` and one of `fares`; copy it, do not touch it."""
+    """A home with two versions of `bikes` and one of `fares`, registered on SQLite; copy it, do not touch it."""
 
     home: Home
     bikes: tuple[Artifact, Artifact]
@@ -104,18 +108,39 @@ def bike_pipeline(strength: float, table: pd.DataFrame) -> Any:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Make the template home once a session."""
-    home = Home(tmp_path_factory.mktemp("trained") / "home").ensure()
+def trained(once: Once) -> Trained:
+    """Return the template home, made once a run."""
+    return Trained(*pickle.loads((once("models", make_template) / "trained.pickle").read_bytes()))
+
+
+def make_template(folder: Path) -> None:
+    """Make a home with two versions of `bikes` and one of `fares`, and keep beside it what it holds."""
+    home = Home(folder / "home").ensure()
     spec, fare_spec = parse_spec(BIKES), parse_spec(FARES)
     table = bike_table()
     first = wrap_imported(bike_pipeline(1.0, table), spec, table, home=home, now=NOW)
     second = wrap_imported(bike_pipeline(0.01, table), spec, table, home=home, now=NOW + timedelta(days=1))
     distance = np.linspace(1, 10, 120)
     fares = pd.DataFrame({"distance": distance, "fare": 2 + 3 * distance + np.sin(distance)})
-    fitted = LinearRegression().fit(fares[["distance"]], fares["fare"])
+    pipeline = make_pipeline(make_column_transformer((StandardScaler(), ["distance"])), LinearRegression())
+    fitted = pipeline.fit(fares[["distance"]], fares["fare"])
     third = wrap_imported(fitted, fare_spec, fares, home=home, now=NOW)
-    return Trained(home, (first.artifact, second.artifact), third.artifact, (spec, fare_spec))
+    made = Trained(home, (first.artifact, second.artifact), third.artifact, (spec, fare_spec))
+    (folder / "trained.pickle").write_bytes(pickle.dumps((made.home, made.bikes, made.fares, made.specs)))
+    database = open_database(f"sqlite:///{home.database}")
+    register_all(made, Registry(database))
+    PredictionLog(database).prepare()
+    database.close()
+
+
+def register_all(trained: Trained, registry: Registry) -> None:
+    """Register the versions, and make the first ones champions."""
+    for spec in trained.specs:
+        registry.put_model(spec, now=NOW)
+    for artifact in (*trained.bikes, trained.fares):
+        registry.register(artifact, cause=Cause("test", "test"), now=NOW)
+    for artifact in (trained.bikes[0], trained.fares):
+        registry.promote(artifact.manifest.model, artifact.version, expected=None, cause=Cause("test", "test"), now=NOW)
 
 
 @dataclass(frozen=True)
@@ -139,23 +164,20 @@ class Place:
     def promote(self, place: int, expected: int | None) -> None:
         """Make a version of `bikes` the champion."""
         before = None if expected is None else self.bikes[expected].version
-        self.registry.promote("bikes", self.bikes[place].version, expected=before, who="test", why="test", now=NOW)
+        self.registry.promote("bikes", self.bikes[place].version, expected=before, cause=Cause("test", "test"), now=NOW)
 
 
 def make_place(trained: Trained, folder: Path, url: str | None = None) -> Iterator[Place]:
-    """Copy the template, register all versions, promote the first ones."""
+    """Copy the template; in another database than its own, register and promote the same."""
     shutil.copytree(trained.home.path, folder, dirs_exist_ok=True)
     home = Home(folder).ensure()
-    database_url = url or f"sqlite:///{home.database}"
+    own_url = f"sqlite:///{home.database}"
+    database_url = url or own_url
     database = open_database(database_url)
     registry = Registry(database)
-    for spec in trained.specs:
-        registry.put_model(spec, now=NOW)
-    for artifact in (*trained.bikes, trained.fares):
-        registry.register(artifact, who="test", why="test", now=NOW)
+    if database_url != own_url:
+        register_all(trained, registry)
     place = Place(home, database_url, registry, trained.bikes, trained.fares)
-    place.promote(0, None)
-    registry.promote("fares", trained.fares.version, expected=None, who="test", why="test", now=NOW)
     yield place
     database.close()
 

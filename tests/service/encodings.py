@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from service.tensors import to_bytes
+from service.codecs.tensors import to_bytes
 
 COLUMNS = ("temp", "docks", "workday", "district", "at")
 DATATYPES = {"temp": "FP64", "docks": "INT64", "workday": "BOOL", "district": "BYTES", "at": "BYTES"}
@@ -159,7 +159,7 @@ def send(client: Any, sent: Sent) -> Any:
     return client.post(sent.path, data=sent.data, headers=sent.headers)
 
 
-def said(answer: Any) -> tuple[list[str], list[float]]:
+def prediction_of(answer: Any) -> tuple[list[str], list[float]]:
     """Read labels and the probability of the positive class out of any answer."""
     assert answer.status_code == 200, answer.text
     if answer.headers["Content-Type"] == ARROW:

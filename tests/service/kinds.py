@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.columns import ColumnReader
-from training.schema import Feature, Schema, TimeColumn
+from service.columns.reader import ColumnReader
+from training.schema.feature import Feature
+from training.schema.schema import Schema
+from training.schema.time_column import TimeColumn
 
 FEATURES = (
     Feature("plain", "numeric"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import threading
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +15,9 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.app import create_app, service_of
-from service.spool import FULL_MARK
+from service.app import create_app, draining, service_of
+from service.recording.database_damage import DamageNote
+from service.recording.spool import FULL_FLAG
 
 Row = dict[str, Any]
 
@@ -92,6 +96,11 @@ def test_all_bad_values_of_all_rows_are_named(app: Flask, ride: Row, until: Call
     [
         pytest.param("GET", "/nowhere", None, 404, "http.not_found", id="path"),
         pytest.param("GET", "/models/bikes/predict", None, 405, "http.method_not_allowed", id="method"),
+        pytest.param("GET", "/models//bikes", None, 404, "http.not_found", id="two slashes"),
+        pytest.param("POST", "/models//bikes/predict", b"{}", 404, "http.not_found", id="two slashes in a POST"),
+        pytest.param("GET", "/models/", None, 404, "http.not_found", id="a slash behind"),
+        pytest.param("GET", "/v2//", None, 404, "http.not_found", id="slashes behind"),
+        pytest.param("GET", "/docs//docs.js", None, 404, "http.not_found", id="slashes before an asset"),
         pytest.param("POST", "/models/cars/predict", b'{"rows":[{}]}', 404, "model.unknown", id="model"),
         pytest.param("POST", "/models/..%2f..%2fetc/predict", b"{}", 404, "http.not_found", id="traversal"),
         pytest.param("POST", "/models/%2e%2e/predict", b"{}", 404, "model.unknown", id="dots"),
@@ -104,7 +113,7 @@ def test_all_bad_values_of_all_rows_are_named(app: Flask, ride: Row, until: Call
 )
 def test_every_failure_has_the_same_body(place: Any, method: str, path: str, body: bytes | None, status: int, code: str) -> None:
     limited = create_app(place.settings(max_rows=20, max_body_bytes=4096))
-    service_of(limited).deployments.refresh()
+    service_of(limited).follower.refresh()
 
     answer = limited.test_client().open(path, method=method, data=body)
 
@@ -112,10 +121,21 @@ def test_every_failure_has_the_same_body(place: Any, method: str, path: str, bod
     service_of(limited).stop()
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("//models", 200), ("///", 200), ("//evil.example/models", 404), ("/models//bikes", 404), ("/docs//", 404)],
+)
+def test_no_path_is_answered_with_another_place_to_go_to(app: Flask, path: str, status: int) -> None:
+    answer = app.test_client().get("/", environ_overrides={"PATH_INFO": path})
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json")
+    assert "Location" not in answer.headers
+
+
 @pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
 def test_a_chunked_body_is_read_up_to_the_limit_and_refused_beyond_it(place: Any, ride: Row, extra: int, status: int) -> None:
     limited = create_app(place.settings(max_body_bytes=4096))
-    service_of(limited).deployments.refresh()
+    service_of(limited).follower.refresh()
     body = json.dumps({"rows": [ride]}).ljust(4096 + extra).encode()
 
     answer = send_chunked(limited, "/models/bikes/predict", body, "application/json")
@@ -127,7 +147,7 @@ def test_a_chunked_body_is_read_up_to_the_limit_and_refused_beyond_it(place: Any
 @pytest.mark.parametrize("path", ["/models/bikes/predict", "/models/bikes/labels"])
 def test_a_chunked_body_that_is_too_large_is_never_answered_in_part(place: Any, ride: Row, path: str) -> None:
     limited = create_app(place.settings(max_body_bytes=4096))
-    service_of(limited).deployments.refresh()
+    service_of(limited).follower.refresh()
     line = ",".join(str(value) for value in ride.values()) + "\n"
     body = (",".join(ride) + "\n" + line * (4096 // len(line) + 2)).encode()
 
@@ -201,9 +221,48 @@ def test_labels_by_both_kinds_of_id_are_joined(app: Flask, ride: Row, until: Cal
     assert by_ours.json["results"][1]["reason"] == "want one of false, true"
 
 
+def test_a_label_of_a_regression_that_is_no_json_number_is_refused_with_a_sentence(app: Flask) -> None:
+    wrong = ["12.5", "", "nan", True, None, [1.5], {"value": 1}]
+
+    answered = app.test_client().post("/models/fares/labels", json={"labels": [{"id": "made-up", "label": label} for label in [*wrong, 3]]})
+
+    *refused, number = answered.get_json()["results"]
+    assert (answered.status_code, number["status"]) == (200, "unknown")
+    assert [each["reason"][:20] for each in refused] == ["want a finite number"] * len(wrong)
+    assert refused[0]["reason"] == "want a finite number, got the text '12.5'"
+
+
+@pytest.mark.parametrize(("encoding", "squeeze"), [("gzip", gzip.compress), ("deflate", zlib.compress)], ids=["gzip", "deflate"])
+def test_labels_may_come_compressed(app: Flask, ride: Row, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
+    client = app.test_client()
+    client.post("/models/bikes/predict", json={"rows": [{**ride, "_id": "ride-7"}]})
+    body = squeeze(json.dumps({"labels": [{"own_id": "ride-7", "label": True}]}).encode())
+
+    answer = client.post("/models/bikes/labels", data=body, headers={"Content-Encoding": encoding})
+
+    assert answer.json["counts"] == {"matched": 1}
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b'{"labels": []}')[:-9]], ids=["no gzip", "cut off"])
+def test_labels_that_are_not_compressed_as_told_are_refused(app: Flask, body: bytes) -> None:
+    answer = app.test_client().post("/models/bikes/labels", data=body, headers={"Content-Encoding": "gzip"})
+
+    assert_is_an_error(answer, 400, "body.unreadable")
+
+
+def test_compressed_labels_are_bounded_as_rows_are(place: Any) -> None:
+    limited = create_app(place.settings(max_decompressed_bytes=4096))
+    service_of(limited).follower.refresh()
+
+    answer = limited.test_client().post("/models/bikes/labels", data=gzip.compress(b" " * 4097), headers={"Content-Encoding": "gzip"})
+
+    assert_is_an_error(answer, 413, "limit.body")
+    service_of(limited).stop()
+
+
 def test_a_full_spool_is_refused_with_a_sentence_and_a_time_to_wait(place: Any, ride: Row) -> None:
     small = create_app(place.settings(spool_max_bytes=65536))
-    service_of(small).deployments.refresh()
+    service_of(small).follower.refresh()
     client = small.test_client()
 
     answers = [client.post("/models/bikes/predict", json={"rows": [ride] * 200}) for _ in range(20)]
@@ -216,9 +275,9 @@ def test_a_full_spool_is_refused_with_a_sentence_and_a_time_to_wait(place: Any, 
 
 
 def test_a_full_log_is_refused_with_a_sentence(place: Any, ride: Row) -> None:
-    (place.home.spool / FULL_MARK).touch()
+    (place.home.spool / FULL_FLAG).touch()
     app = create_app(place.settings(), drains=False)
-    service_of(app).deployments.refresh()
+    service_of(app).follower.refresh()
 
     answer = app.test_client().post("/models/bikes/predict", json={"rows": [ride]})
 
@@ -239,7 +298,7 @@ def test_readiness_tells_the_versions(app: Flask, place: Any) -> None:
 def test_readiness_tells_that_a_champion_was_refused(app: Flask, place: Any) -> None:
     (place.bikes_path(1) / "model.joblib").write_bytes(b"something else")
     place.promote(1, 0)
-    service_of(app).deployments.refresh()
+    service_of(app).follower.refresh()
 
     answer = app.test_client().get("/readyz")
 
@@ -247,9 +306,19 @@ def test_readiness_tells_that_a_champion_was_refused(app: Flask, place: Any) -> 
     assert f"bikes: champion {place.bikes[1].version} was refused" in answer.json["reason"]
 
 
+def test_readiness_tells_that_the_database_is_damaged(app: Flask, place: Any) -> None:
+    DamageNote(place.home.spool).note("the database is damaged: disk image is malformed")
+    damaged = app.test_client().get("/readyz")
+    DamageNote(place.home.spool).forget()
+    again = app.test_client().get("/readyz")
+
+    assert (damaged.status_code, damaged.json["degraded"], again.json["degraded"]) == (200, True, False)
+    assert "disk image is malformed" in damaged.json["reason"]
+
+
 def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Any, place: Any) -> None:
     empty = create_app(place.settings(models=("cars",)))
-    service_of(empty).deployments.refresh()
+    service_of(empty).follower.refresh()
     client = empty.test_client()
 
     assert client.get("/livez").status_code == 200
@@ -260,7 +329,7 @@ def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Any, place: A
 
 def test_a_label_by_own_id_is_pending_while_the_drain_stands_still(place: Any, ride: Row) -> None:
     still = create_app(place.settings())
-    service_of(still).deployments.refresh()
+    service_of(still).follower.refresh()
     client = still.test_client()
     client.post("/models/bikes/predict", json={"rows": [{**ride, "_id": "ride-1"}]})
     ours = client.post("/models/bikes/predict", json={"rows": [ride]}).json["predictions"][0]["id"]
@@ -269,3 +338,17 @@ def test_a_label_by_own_id_is_pending_while_the_drain_stands_still(place: Any, r
 
     assert answer.json["counts"] == {"pending": 2}
     service_of(still).stop()
+
+
+def test_who_drains_for_all_closes_up_whatever_happens_meanwhile(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_HOME", str(place.home.path))
+    before = {thread.name for thread in threading.enumerate()}
+
+    context = draining()
+    context.__enter__()
+    during = {thread.name for thread in threading.enumerate()}
+    is_swallowed = context.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+
+    assert not is_swallowed
+    assert during > before
+    assert {thread.name for thread in threading.enumerate()} == before

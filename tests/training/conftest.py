@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.rows import Rows
-from training.schema import Schema
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.schema.rows import Rows
+from training.schema.schema import Schema
 from training.settings import Home
-from training.spec import ModelSpec, parse_spec
 
 HEAD = """model: small
 schema:
@@ -30,7 +30,7 @@ HOUR = 3_600_000_000
 START = 1_704_067_200_000_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec_of() -> Callable[..., ModelSpec]:
     """A model file for a task."""
 
@@ -40,7 +40,7 @@ def spec_of() -> Callable[..., ModelSpec]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows_of() -> Callable[..., Rows]:
     """Rows with a learnable target."""
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.rows import Rows
-from training.spec import ModelSpec
+from training.model_file.model_spec import ModelSpec
+from training.schema.rows import Rows
 
 ROOT = Path(__file__).parents[2]
 

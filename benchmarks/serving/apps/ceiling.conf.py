@@ -6,9 +6,9 @@ The route gets the scope of a prediction before anything of the service has read
 import runpy
 from pathlib import Path
 
-import service.access
+import service.web.api_keys
 
-service.access.POLICY = {**service.access.POLICY, "constant": "predict"}
+service.web.api_keys.POLICY = {**service.web.api_keys.POLICY, "constant": "predict"}
 _ours = runpy.run_path(str(Path(__file__).resolve().parents[3] / "service" / "gunicorn.conf.py"))
 globals().update({name: value for name, value in _ours.items() if not name.startswith("_")})
 

@@ -12,7 +12,7 @@ CATEGORIES = {f"category_{i}": (str, ...) for i in range(6)}
 Row = create_model("Row", **NUMBERS, **CATEGORIES)
 
 
-class Asked(BaseModel):
+class Request(BaseModel):
     """Rows to predict."""
 
     instances: list[Row]
@@ -23,7 +23,7 @@ model = joblib.load(os.environ["MODEL_PATH"])
 
 
 @app.post("/predict")
-def predict(asked: Asked) -> dict[str, list[float]]:
+def predict(request: Request) -> dict[str, list[float]]:
     """Answer the probability of the second class of each row."""
-    table = pd.DataFrame([row.model_dump() for row in asked.instances])
+    table = pd.DataFrame([row.model_dump() for row in request.instances])
     return {"predictions": model.predict_proba(table)[:, 1].tolist()}

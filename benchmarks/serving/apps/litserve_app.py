@@ -25,13 +25,13 @@ class Predictor(litserve.LitAPI):
         """Leave the requests a list of lists of rows."""
         return inputs
 
-    def predict(self, asked):
+    def predict(self, batches):
         """Answer one request, or many."""
         if not BATCH:
-            return self.model.predict_proba(pd.DataFrame(asked))[:, 1]
-        said = self.model.predict_proba(pd.DataFrame([row for rows in asked for row in rows]))[:, 1]
-        ends = pd.Series([len(rows) for rows in asked]).cumsum().tolist()
-        return [said[end - len(rows) : end] for rows, end in zip(asked, ends, strict=True)]
+            return self.model.predict_proba(pd.DataFrame(batches))[:, 1]
+        probabilities = self.model.predict_proba(pd.DataFrame([row for rows in batches for row in rows]))[:, 1]
+        ends = pd.Series([len(rows) for rows in batches]).cumsum().tolist()
+        return [probabilities[end - len(rows) : end] for rows, end in zip(batches, ends, strict=True)]
 
     def unbatch(self, output):
         """Hand each request its own."""

@@ -22,11 +22,11 @@ class Predictor:
         self.model = joblib.load(path)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
-    async def many(self, asked):
+    async def many(self, batches):
         """Answer many requests at once."""
-        said = self.model.predict_proba(pd.DataFrame([row for rows in asked for row in rows]))[:, 1].tolist()
-        answers = iter(said)
-        return [[next(answers) for _ in rows] for rows in asked]
+        probabilities = self.model.predict_proba(pd.DataFrame([row for rows in batches for row in rows]))[:, 1].tolist()
+        answers = iter(probabilities)
+        return [[next(answers) for _ in rows] for rows in batches]
 
     async def __call__(self, request: Request) -> dict[str, list[float]]:
         """Answer one request."""

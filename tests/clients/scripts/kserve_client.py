@@ -20,7 +20,7 @@ def tensor(name, rows, is_binary):
 async def ask(url, rows):
     first = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
     second = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
-    said = {
+    result = {
         "up": [
             await first.is_server_live(url),
             await first.is_model_ready(url, "bikes"),
@@ -34,12 +34,12 @@ async def ask(url, rows):
         request = InferRequest(model_name="bikes", infer_inputs=[tensor(name, rows, is_binary) for name in KINDS])
         answer = await second.infer(url, request, model_name="bikes")
         labels = answer.outputs[0].as_numpy().ravel()
-        said[f"v2 {is_binary}"] = [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
+        result[f"v2 {is_binary}"] = [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
     try:
         await first.infer(url, {"instances": [{**rows[0], "temp": 99}]}, model_name="bikes")
     except Exception as error:  # noqa: BLE001
-        said["error"] = str(error)
-    sys.stdout.write(json.dumps(said) + "\n")
+        result["error"] = str(error)
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 asyncio.run(ask(sys.argv[1], json.loads(sys.argv[2])))

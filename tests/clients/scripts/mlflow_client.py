@@ -11,7 +11,7 @@ rows = json.loads(sys.argv[2])
 client = ScoringServerClient(host, int(port))
 client.wait_server_ready(timeout=10)
 table = pd.DataFrame(rows)
-said = {
+result = {
     "up": [client.ping() is None, bool(client.get_version())],
     "frame": json.loads(client.invoke(table).to_json())["predictions"],
     "missing": len(json.loads(client.invoke(table.assign(temp=float("nan"))).to_json())["predictions"]),
@@ -20,5 +20,5 @@ said = {
 try:
     client.invoke(table.assign(temp=99.0))
 except Exception as error:  # noqa: BLE001
-    said["error"] = str(error)
-sys.stdout.write(json.dumps(said) + "\n")
+    result["error"] = str(error)
+sys.stdout.write(json.dumps(result) + "\n")

@@ -1,0 +1,1 @@
+"""What an operator does by hand, and may be asked of a running monitor."""

@@ -1,0 +1,105 @@
+"""What a person decides in the loop's place: promote, roll back, set the clock; each with a line in the ledger."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from monitoring.admin.status import resolve
+from monitoring.admin.workbench import Workbench
+from monitoring.drift.episodes import Acknowledgement
+from monitoring.errors import InputError
+from monitoring.retraining.retraining import CLOCK
+from training.clock import duration_us, from_us, to_us
+from training.registry.aliases import CHAMPION, PREVIOUS
+from training.registry.tables import AliasRecord, Cause
+
+ACKNOWLEDGE = "acknowledge"  # the ledger's word for it
+
+
+def promote(bench: Workbench, model: str, version: str, why: str, *, force: bool = False) -> AliasRecord:
+    """Make a version (or the one an alias names) the champion; with `force` also across another contract.
+
+    Raises
+    ------
+    ArtifactError
+        The version is not signed, was changed, or does not reproduce its golden rows: the alias stays, `force` or not.
+    """
+    record = resolve(bench, model, version)
+    bench.load(record).self_test()
+    champion = bench.registry.alias(model, CHAMPION)
+    return bench.registry.promote(
+        model,
+        record.version,
+        expected=champion.version if champion else None,
+        cause=Cause(bench.who, why, {"gate": "none: by hand"}),
+        now=bench.now(),
+        force=force,
+    )
+
+
+def roll_back(bench: Workbench, model: str, why: str) -> AliasRecord:
+    """Bring the champion before this one back; raises as `promote` when it may not be loaded."""
+    champion = bench.registry.alias(model, CHAMPION)
+    if bench.registry.alias(model, PREVIOUS) is not None:
+        bench.load(resolve(bench, model, PREVIOUS)).self_test()
+    return bench.registry.roll_back(model, expected=champion.version if champion else None, cause=Cause(bench.who, why), now=bench.now())
+
+
+def advance_clock(bench: Workbench, model: str, why: str) -> datetime | None:
+    """Move model time to the newest logged row, with a line in the ledger; None while there is no row.
+
+    Where times are timestamps, rows further in the future than `watching.clock_bound` do not count.
+    """
+    spec = bench.spec(model)
+    is_ordinal = spec.schema.time is not None and spec.schema.time.is_ordinal_clock
+    last_us = bench.log.last_event(model, until_us=None if is_ordinal else to_us(bench.now() + spec.watching.clock_bound))
+    return None if last_us is None else set_clock(bench, model, from_us(last_us), why)
+
+
+def set_clock(bench: Workbench, model: str, moment: datetime, why: str) -> datetime:
+    """Set model time, also back, with a line in the ledger; slots behind it are taken back and judged when they come again."""
+    before_us = bench.log.watermark(model)
+    bench.log.set_watermark(model, to_us(moment))
+    slots = bench.journal.take_back(model, to_us(moment))
+    before = None if before_us is None else from_us(before_us).isoformat()
+    evidence = {"model_time": moment.isoformat(), "before": before, "slots_taken_back": slots}
+    bench.registry.record(model, CLOCK, cause=Cause(bench.who, why, evidence), now=bench.now())
+    return moment
+
+
+def read_clock(bench: Workbench, model: str, text: str) -> datetime:
+    """Read a model time: ISO 8601 (UTC where it names no zone) or, of a model whose times are ordinal, such a number.
+
+    Raises
+    ------
+    InputError
+        It is neither.
+    """
+    time = bench.spec(model).schema.time
+    try:
+        if time is not None and time.is_ordinal_clock:
+            with suppress(ValueError):
+                return from_us(int(time.to_us([float(text)])[0]))
+        return from_us(to_us(datetime.fromisoformat(text)))
+    except (ValueError, OverflowError):
+        raise InputError(f"{text!r} is no model time; write one such as 2026-03-01T12:00") from None
+
+
+def acknowledge(bench: Workbench, model: str, episode: int, why: str, *, mute: timedelta | None = None, is_reference: bool = False) -> None:
+    """Acknowledge an open drift episode, with a line in the ledger; the next slot ends or mutes it, or takes the last window as reference.
+
+    Raises
+    ------
+    InputError
+        There is no such episode, or it ended.
+    """
+    mute_us = None if mute is None else duration_us(mute)
+    acknowledgement = Acknowledgement(bench.who, why, to_us(bench.now()), mute_us, is_reference)
+    if not bench.journal.acknowledge(model, episode, acknowledgement):
+        known = [one for one, _ in bench.journal.episodes(model)]
+        one = next((e for e in known if e.number == episode), None)
+        open_ones = ", ".join(str(e.number) for e in known if e.ended_us is None) or "none"
+        raise InputError(f"{model} has no open episode {episode}{' any more' if one is not None else ''}; open: {open_ones}")
+    evidence = {"episode": episode, "mute_us": mute_us, "as_reference": is_reference}
+    bench.registry.record(model, ACKNOWLEDGE, cause=Cause(bench.who, why, evidence), now=bench.now())

@@ -1,0 +1,194 @@
+"""What the status, versions and verdicts commands tell: read from registry, log and journal, changed nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from monitoring.admin.workbench import Workbench
+from monitoring.judging.silence import has_arrival_clock, silence
+from monitoring.loop.evidence import first_unseen
+from monitoring.retraining.plan import why_not_refitted
+from service.recording.disk_room import shortage
+from service.settings import from_environment as service_settings
+from training.clock import duration_us, format_duration, from_us, to_us
+from training.errors import UnknownVersionError
+from training.model_file.model_spec import ModelSpec
+from training.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS
+from training.registry.tables import AliasRecord, VersionRecord
+from training.schema.schema import Schema
+
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
+
+
+def status_of(bench: Workbench, model: str) -> dict[str, Any]:
+    """Return what is happening with a model, why, and when the loop looks next (model time)."""
+    record, spec = bench.registry.get_model(model), bench.spec(model)
+    champion = bench.registry.alias(model, CHAMPION)
+    size = bench.log.size(model)
+    watermark = bench.log.watermark(model)
+    last = next(iter(bench.journal.verdicts(model, limit=1)), None)
+    next_slot = bench.journal.next_slot(model, spec.watching.every, first_unseen(bench.registry, bench.log, model))
+    moves = bench.registry.ledger(model, limit=1)
+    return {
+        "model": model,
+        "champion": champion.version if champion else None,
+        "serving_since": champion.changed_at if champion else None,
+        "challenger": aliased(bench, model, CHALLENGER),
+        "loop": "paused" if record.paused else _how(bench, spec, champion),
+        "doing": _doing(bench, model),
+        "model_time": from_us(watermark) if watermark is not None else None,
+        "next_look": from_us(next_slot) if next_slot is not None else _first_look(spec, has_champion=champion is not None),
+        "last_verdict": f"{last.verdict} at {from_us(last.slot_us):%Y-%m-%d}" if last else None,
+        "why": "; ".join(last.reasons) if last else None,
+        "drift": _open_episodes(bench, model) or None,
+        "silence": None if watermark is None else _silence(bench, spec, watermark),
+        "rows": size.rows,
+        "labelled": size.labelled,
+        "rows_ahead_of_the_clock": size.ahead_rows,
+        "disk": shortage(bench.home.path, service_settings(bench.environment).disk_reserve) or "has room",
+        "last_move": f"{moves[0].action} by {moves[0].who}: {moves[0].why}" if moves else None,
+    }
+
+
+def episodes_of(bench: Workbench, model: str, limit: int) -> list[dict[str, Any]]:
+    """List the drift episodes of a model, the newest first."""
+    watched_until = next(iter(bench.journal.verdicts(model, limit=1)), None)
+    now_us = 0 if watched_until is None else watched_until.slot_us
+    return [
+        {
+            "episode": one.number,
+            "state": "ended" if one.ended_us is not None else "muted" if one.is_muted(now_us) else "open",
+            "columns": list(one.names),
+            "psi": [column.psi for column in one.columns],
+            "since": from_us(one.since_us),
+            "opened": from_us(one.opened_us),
+            "ended": None if one.ended_us is None else from_us(one.ended_us),
+            "why": one.why_ended or ("" if answer is None else f"{answer.who}, for the next slot: {answer.why}"),
+        }
+        for one, answer in bench.journal.episodes(model, limit)
+    ]
+
+
+def _silence(bench: Workbench, spec: ModelSpec, watermark: int) -> str | None:
+    """Say that no rows come any more, where rows are dated by their arrival."""
+    counted = bench.log.measures(spec.model)
+    if counted is None or not has_arrival_clock(spec.schema):
+        return None
+    since = watermark - duration_us(spec.watching.window)
+    starts = [start for start, _ in bench.log.buckets(spec.model, counted.bins_id, since, watermark + 1)]
+    return silence(watermark, to_us(bench.now()), starts, duration_us(spec.watching.bucket)).sentence()
+
+
+def _open_episodes(bench: Workbench, model: str) -> str:
+    open_ones = [one for one in episodes_of(bench, model, 100) if one["state"] != "ended"]
+    return "; ".join(_episode(one) for one in open_ones)
+
+
+def _episode(one: Mapping[str, Any]) -> str:
+    muted = " (muted)" if one["state"] == "muted" else ""
+    return f"episode {one['episode']}{muted}: {', '.join(one['columns'])} since {one['since']:%Y-%m-%d %H:%M}"
+
+
+def versions_of(bench: Workbench, model: str) -> list[dict[str, Any]]:
+    """List the versions of a model, the newest last."""
+    spec = bench.spec(model)
+    metric = spec.metric
+    aliases = {alias.version: alias.alias for alias in bench.registry.aliases() if alias.model == model}
+    return [
+        {
+            "version": record.version,
+            "alias": aliases.get(record.version),
+            "algorithm": record.manifest.get("algorithm"),
+            "score": _value(record.metrics, metric),
+            "metric": metric,
+            "trained_through": _moment(record.manifest.get("trained_through_us"), spec.schema),
+            "created": record.created,
+            "parent": record.parent,
+            "digest": record.digest,
+        }
+        for record in sorted(bench.registry.versions(model), key=lambda record: record.created)
+    ]
+
+
+def verdicts_of(bench: Workbench, model: str, limit: int) -> list[dict[str, Any]]:
+    """List the verdicts of the last slots, the newest first."""
+    return [
+        {"model": model, "slot": from_us(one.slot_us), "verdict": one.verdict, "reasons": list(one.reasons), "evidence": one.evidence}
+        for one in bench.journal.verdicts(model, limit=limit)
+    ]
+
+
+def resolve(bench: Workbench, model: str, name: str | None) -> VersionRecord:
+    """Return the version called `name`: a version, an alias, or the champion when None.
+
+    Raises
+    ------
+    UnknownVersionError
+        There is no such version, or the alias points nowhere.
+    """
+    wanted = name or CHAMPION
+    if wanted not in ALIASES:
+        record = bench.registry.version(model, wanted)
+        if record.version not in {each.version for each in bench.registry.versions(model)}:
+            raise UnknownVersionError(f"the version {wanted} of {model} was removed")
+        return record
+    alias = bench.registry.alias(model, wanted)
+    if alias is None:
+        some = [each.version for each in bench.registry.versions(model)]
+        advice = f"; its newest version is {some[-1]}, which `evergreen promote` makes the champion" if some and wanted == CHAMPION else ""
+        raise UnknownVersionError(f"{model} has no {wanted}{advice}")
+    return bench.registry.version(model, alias.version)
+
+
+def verified_card(bench: Workbench, record: VersionRecord) -> tuple[dict[str, Any], str | None]:
+    """Return the manifest of a version and its model card, if it has one, as they were signed.
+
+    Raises
+    ------
+    ArtifactError
+        It is not signed, was changed since, or cannot be read; nothing of it is shown.
+    """
+    from training.artifacts.draft import CARD
+    from training.artifacts.verification import MANIFEST, verify_into_cache
+
+    _, folder = verify_into_cache(bench.home.artifacts / record.path, bench.home.cache, bench.key, record.digest)
+    card = folder / CARD
+    return json.loads((folder / MANIFEST).read_bytes()), card.read_text(encoding="utf-8") if card.exists() else None
+
+
+def aliased(bench: Workbench, model: str, alias: str) -> str | None:
+    """Return the version an alias points at, None while it points nowhere."""
+    record = bench.registry.alias(model, alias)
+    return record.version if record else None
+
+
+def _first_look(spec: ModelSpec, *, has_champion: bool) -> str:
+    if not has_champion:
+        return "when there is a champion and a row that is newer than what it learned from"
+    every = format_duration(spec.watching.every)
+    return f"within {every} (model time) of the first row that is newer than what the champion learned from"
+
+
+def _how(bench: Workbench, spec: ModelSpec, champion: AliasRecord | None) -> str:
+    manifest = {} if champion is None else bench.registry.version(spec.model, champion.version).manifest
+    if spec.retraining.act != "auto":
+        return "notifies only"
+    why_not = why_not_refitted(spec, manifest)
+    return "acts" if why_not is None else f"notifies only: the champion was imported, and {why_not}"
+
+
+def _doing(bench: Workbench, model: str) -> str:
+    running = bench.journal.running(model)
+    return ", ".join(f"{run.job} since {from_us(run.started_us):%Y-%m-%d %H:%M:%S}" for run in running) or "waiting"
+
+
+def _value(metrics: Mapping[str, Any], name: str) -> float | None:
+    estimate: Mapping[str, Any] = metrics.get("overall", metrics).get(name, {})
+    return estimate.get("value")
+
+
+def _moment(microseconds: Any, schema: Schema) -> datetime | None:
+    return from_us(int(microseconds)) if microseconds is not None and schema.is_dated(int(microseconds)) else None

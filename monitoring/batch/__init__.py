@@ -1,0 +1,1 @@
+"""Tables without a server: predicted in pieces, compared, or read as labels into the log."""

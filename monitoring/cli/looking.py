@@ -1,0 +1,187 @@
+"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from monitoring.admin.terminal import Screen, TrainingBar
+from monitoring.admin.workbench import Workbench
+from monitoring.cli.learning import metric_rows
+from monitoring.cli.options import INPUT_FILE, INPUT_TABLE, model_option, screen_option
+
+if TYPE_CHECKING:
+    from monitoring.drift.comparing import Comparison
+
+
+@click.command("status")
+@model_option
+@screen_option
+@click.pass_obj
+def status_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
+    """Say what is happening with each model, why, and when the loop looks next.
+
+    Example: evergreen status
+    """
+    from monitoring.admin.status import status_of
+
+    names = [record.name for record in bench.registry.models()] if model is None else [bench.model_named(model)]
+    statuses = [status_of(bench, name) for name in names]
+    if screen.as_json:
+        screen.rows("status", statuses)
+    elif not statuses:
+        screen.note("no model yet; start with `evergreen init table.csv --target COLUMN` or `evergreen train model.yaml`")
+    else:
+        for one in statuses:
+            screen.facts(str(one["model"]), one, hidden=("model",))
+
+
+@click.command("versions")
+@model_option
+@screen_option
+@click.pass_obj
+def versions_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
+    """List the versions of a model, the newest last, with their aliases.
+
+    Example: evergreen versions --model bikes
+    """
+    from monitoring.admin.status import versions_of
+
+    rows = versions_of(bench, bench.model_named(model))
+    if not screen.as_json:
+        rows = [{**row, "trained_through": row["trained_through"] or "no time"} for row in rows]
+    screen.rows("versions", rows, ["version", "alias", "algorithm", "score", "trained_through", "created", "parent"])
+
+
+@click.command("show")
+@click.argument("version", required=False)
+@model_option
+@screen_option
+@click.pass_obj
+def show_verb(bench: Workbench, version: str | None, model: str | None, screen: Screen) -> None:
+    """Show one VERSION (an alias will do; the champion by default): its figures and its model card, verified.
+
+    Example: evergreen show challenger
+    """
+    from monitoring.admin.status import resolve, verified_card
+    from training.model_card import held_out
+
+    record = resolve(bench, bench.model_named(model), version)
+    manifest, card = verified_card(bench, record)
+    spec = bench.spec(record.model)
+    if screen.as_json:
+        undated = {} if spec.schema.is_dated(manifest["trained_through_us"]) else {"data_start": None, "data_end": None}
+        screen.facts("", {"version": record.version, "path": bench.home.artifacts / record.path, **manifest, **undated})
+        return
+    screen.text(card or f"{record.version}: no card", None)
+    screen.rows(f"on {held_out(spec)}, not learned from", metric_rows(manifest["metrics"]))
+
+
+@click.command("ledger")
+@click.option("--limit", default=30, show_default=True, help="How many lines.")
+@model_option
+@screen_option
+@click.pass_obj
+def ledger_verb(bench: Workbench, limit: int, model: str | None, screen: Screen) -> None:
+    """Show every move of an alias, the newest first: when, what, who, why.
+
+    Example: evergreen ledger --limit 5
+    """
+    from monitoring.cli.learning import vars_of
+
+    entries = bench.registry.ledger(model, limit)
+    if model is not None and not entries:
+        bench.model_named(model)  # one that was removed has its lines still
+    rows = [vars_of(entry) for entry in entries]
+    if not screen.as_json:
+        rows = [{**row, "why": str(row["why"]).partition("\n")[0]} for row in rows]
+    screen.rows("ledger", rows, ["seq", "at", "model", "action", "version", "previous", "who", "why"])
+
+
+@click.command("verdicts")
+@click.option("--limit", default=20, show_default=True, help="How many slots.")
+@model_option
+@screen_option
+@click.pass_obj
+def verdicts_verb(bench: Workbench, limit: int, model: str | None, screen: Screen) -> None:
+    """Show what the loop concluded at each slot, the newest first, and why.
+
+    Example: evergreen verdicts --json
+    """
+    from monitoring.admin.status import verdicts_of
+
+    screen.rows("verdicts", verdicts_of(bench, bench.model_named(model), limit), ["slot", "verdict", "reasons"])
+
+
+@click.command("compare")
+@click.argument("a", type=INPUT_TABLE, required=False)
+@click.argument("b", type=INPUT_TABLE, required=False)
+@click.option("--schema", "model_file", type=INPUT_FILE, help="A model file that says what the columns are; else they are guessed.")
+@click.option("--from", "starts", metavar="TIME", multiple=True, help="Instead of tables: when a window of the log begins.")
+@click.option("--to", "ends", metavar="TIME", multiple=True, help="When it ends. Twice both: A and B; once: B, and A is the training data.")
+@model_option
+@screen_option
+@click.pass_obj
+def compare_verb(  # 8 parameters: the options of the verb
+    bench: Workbench,
+    a: Path | None,
+    b: Path | None,
+    model_file: Path | None,
+    starts: tuple[str, ...],
+    ends: tuple[str, ...],
+    model: str | None,
+    screen: Screen,
+) -> None:
+    """Say which columns moved from table A to table B, how far, and how far chance alone would take them.
+
+    Columns that moved come first, the farthest on top. Two windows of a model's log are compared with --from and --to.
+
+    Example: evergreen compare january.csv february.csv
+
+    Example: evergreen compare --model bikes --from 2026-03-01 --to 2026-03-08
+    """
+    if a is not None and b is not None and not (starts or ends or model):
+        from monitoring.batch.comparison import compare
+
+        with screen.aside():
+            show_comparison(screen, compare(a, b, spec=model_file, progress=TrainingBar(screen)))
+        return
+    if a is not None or model_file is not None or len(starts) != len(ends) or len(starts) not in (1, 2):
+        raise click.UsageError("give two tables A and B; or --from TIME and --to TIME, once or twice, and --model")
+    from monitoring.batch.log_comparison import compare_windows, span_of
+
+    name = bench.model_named(model)
+    *before, last = (span_of(bench, name, start, end) for start, end in zip(starts, ends, strict=True))
+    show_comparison(screen, compare_windows(bench, name, before[0] if before else None, last))
+
+
+def show_comparison(screen: Screen, comparison: Comparison) -> None:
+    """Show columns, what was left out, and in a sentence what moved; to programs all figures."""
+    if screen.as_json:
+        screen.facts("", comparison.to_dict())
+        return
+    screen.rows("each distance with what chance stays below in brackets", comparison.table())
+    for note in comparison.notes:
+        screen.note(f"note: {note}")
+    screen.text(comparison.sentence, None)
+
+
+@click.command("episodes")
+@click.option("--limit", default=20, show_default=True, help="How many episodes.")
+@model_option
+@screen_option
+@click.pass_obj
+def episodes_verb(bench: Workbench, limit: int, model: str | None, screen: Screen) -> None:
+    """Show the drifts of a model, the newest first: which columns, since when, how far, and how each ended.
+
+    Example: evergreen episodes --json
+    """
+    from monitoring.admin.status import episodes_of
+
+    screen.rows(
+        "episodes",
+        episodes_of(bench, bench.model_named(model), limit),
+        ["episode", "state", "columns", "psi", "since", "opened", "ended", "why"],
+    )

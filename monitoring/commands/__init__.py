@@ -1,1 +1,0 @@
-"""The verbs of the `evergreen` command, by what they are about; `monitoring.cli` finds them."""

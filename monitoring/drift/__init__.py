@@ -1,0 +1,1 @@
+"""Inputs moved, or not: evidence over time, episodes, and two samples compared (pure)."""

@@ -1,0 +1,1 @@
+"""What was decided, on which evidence, by which runs; leases with fencing."""

@@ -1,0 +1,376 @@
+"""What was decided, on which evidence, by which runs: leases, runs, verdicts, quarantines, probations, requests."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitoring.drift.episodes import Acknowledgement, Episode
+from monitoring.journal import carries, drift_watch, leases, probations, quarantines, runs, tables
+from monitoring.journal.carries import Carry
+from monitoring.journal.drift_watch import StoredReference, WatchState, WatchUpdate
+from monitoring.journal.leases import Turn
+from monitoring.journal.probations import ProbationStep
+from monitoring.journal.tables import RETRAIN, TICK, Attempt, Lease, ProbationRecord, Quarantine, Request, Run, RunState, VerdictRecord
+from monitoring.judging.verdict import Evidence, Verdict
+from training.clock import duration_us, to_us
+from training.json_text import to_text
+from training.registry.tables import Guard
+from training.storage.database import Database, upsert
+
+MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, 4: carries.add_others}  # to version 3 tables are added too
+
+
+class Journal:
+    """Keep the watching process's memory in the database, so that it can die at any moment.
+
+    Every writing method takes the `Turn` it belongs to, whose guard is called first in its transaction: the writes of a
+    monitor that lost its lease are refused. Times that end in `_us` are model time in microseconds unless they say otherwise.
+
+    Parameters
+    ----------
+    database
+        Its tables are made or migrated at the first use.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prepare(self) -> None:
+        """Make or migrate the tables; every other method does it when needed."""
+        self._database.prepare(tables.COMPONENT, tables.metadata, tables.VERSION, MIGRATIONS)
+
+    # leases
+
+    def acquire(self, name: str, holder: str, ttl: timedelta, machine_now: datetime) -> int | None:
+        """Take or renew the lease `name`; return its fencing token, or None while another holder has it.
+
+        Parameters
+        ----------
+        holder
+            Unique to the process: host, process id and something random.
+        machine_now
+            What time it is where the database has no clock of its own.
+        """
+        with self._writing(None) as connection:
+            return leases.acquire(connection, name, holder, to_us(machine_now), duration_us(ttl))
+
+    def release(self, name: str, token: int) -> None:
+        """Let go of the lease, so that another monitor need not wait for its end."""
+        with self._writing(None) as connection:
+            leases.release(connection, name, token)
+
+    def lease(self, name: str) -> Lease | None:
+        """Return who has, or last had, the lease."""
+        with self._reading() as connection:
+            return leases.find(connection, name)
+
+    def is_held(self, name: str, machine_now: datetime) -> bool:
+        """Return whether anybody has the lease now."""
+        with self._reading() as connection:
+            return leases.is_held(connection, name, to_us(machine_now))
+
+    def guard(self, name: str, token: int) -> Guard:
+        """Return a check that raises `LeaseLostError` within a transaction once somebody else took the lease."""
+        self.prepare()
+        return leases.make_guard(name, token)
+
+    # runs
+
+    def begin_run(
+        self,
+        turn: Turn,
+        model: str,
+        job: str,
+        slot_us: int,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        again: bool = False,
+        step: ProbationStep | None = None,
+    ) -> Run | None:
+        """Begin the one run of a job for a slot; None when it was begun before.
+
+        Parameters
+        ----------
+        again
+            Also begin a run that was abandoned or failed once more: same run id, next attempt, the old payload unless a
+            new one is given.
+        step
+            What the slot that asks for the run does to the open probation.
+        """
+        with self._writing(turn.guard) as connection:
+            run = runs.begin(connection, turn, model, job, slot_us, payload, again)
+            if run is not None and step is not None:
+                probations.take(connection, model, step, slot_us)
+            return run
+
+    def attempted(self, attempt: Attempt) -> Run:
+        """Return the run of an attempt.
+
+        Raises
+        ------
+        LeaseLostError, RunEndedError
+            The attempt may not write any more.
+        """
+        guard = runs.make_guard(attempt)
+        with self._reading() as connection:
+            guard(connection)
+            return runs.find(connection, attempt.run_id)
+
+    def guard_of(self, attempt: Attempt) -> Guard:
+        """Return a check that raises `LeaseLostError` or `RunEndedError` within a transaction once an attempt was superseded."""
+        self.prepare()
+        return runs.make_guard(attempt)
+
+    def finish_run(self, turn: Turn, run_id: str, result: Mapping[str, Any], step: ProbationStep | None = None) -> None:
+        """End a run well; from here on what a slot hands on holds.
+
+        Parameters
+        ----------
+        step
+            What the slot does to the open probation: a slot that is judged again does it once.
+
+        Raises
+        ------
+        RunEndedError
+            The run is not running any more.
+        """
+        with self._writing(turn.guard) as connection:
+            runs.end(connection, run_id, "done", turn.now_us, result=to_text(result))
+            if step is not None:
+                run = runs.find(connection, run_id)
+                probations.take(connection, run.model, step, run.slot_us)
+
+    def fail_run(self, turn: Turn, run_id: str, error: str) -> None:
+        """End a run with an error.
+
+        Raises
+        ------
+        RunEndedError
+            The run is not running any more.
+        """
+        with self._writing(turn.guard) as connection:
+            runs.end(connection, run_id, "failed", turn.now_us, error=error)
+
+    def abandon_runs(self, turn: Turn) -> list[Run]:
+        """Mark the runs of all holders before this turn's as abandoned, and return them: their processes may be dead."""
+        with self._writing(turn.guard) as connection:
+            return runs.abandon_before(connection, turn)
+
+    def run(self, run_id: str) -> Run:
+        """Return one run.
+
+        Raises
+        ------
+        RunEndedError
+            It never was.
+        """
+        with self._reading() as connection:
+            return runs.find(connection, run_id)
+
+    def runs(self, model: str, job: str | None = None, *, state: RunState | None = None, limit: int | None = 100) -> list[Run]:
+        """Return runs of a model, the latest slot first."""
+        wanted = [tables.runs.c.model == model]
+        wanted += [] if job is None else [tables.runs.c.job == job]
+        wanted += [] if state is None else [tables.runs.c.state == state]
+        statement = sa.select(tables.runs).where(*wanted).order_by(tables.runs.c.slot_us.desc(), tables.runs.c.job).limit(limit)
+        with self._reading() as connection:
+            return [Run.of(row) for row in connection.execute(statement)]
+
+    def running(self, model: str) -> list[Run]:
+        """Return the runs of a model that have not ended."""
+        return self.runs(model, state="running", limit=None)
+
+    def last_slot(self, model: str, job: str = TICK) -> int | None:
+        """Return the latest slot whose run was begun, however it ended: the cursor of a model."""
+        with self._reading() as connection:
+            slot_us = connection.scalar(sa.select(sa.func.max(tables.runs.c.slot_us)).where(*_is(model, job)))
+        return None if slot_us is None else int(slot_us)
+
+    def next_slot(self, model: str, every: timedelta, first_event_us: int | None, job: str = TICK) -> int | None:
+        """Return the next slot to judge: `every` after the last one, else the first boundary after the first logged row.
+
+        Slots are whole multiples of `every` since the epoch; None while nothing was logged.
+        """
+        width = duration_us(every)
+        last = self.last_slot(model, job)
+        after = first_event_us if last is None else last
+        return None if after is None else (after // width + 1) * width
+
+    def retrains_started_since(self, model: str, machine_time: datetime) -> list[Run]:
+        """Return the retraining runs started at or after a machine time: for the budget."""
+        is_since = tables.runs.c.started_us >= to_us(machine_time)
+        statement = sa.select(tables.runs).where(*_is(model, RETRAIN), is_since).order_by(tables.runs.c.slot_us)
+        with self._reading() as connection:
+            return [Run.of(row) for row in connection.execute(statement)]
+
+    def take_back(self, model: str, after_us: int) -> int:
+        """Forget the slots behind a model time, with all that was concluded from them; return how many: they come again.
+
+        For a model time that was wrong; no run of theirs can end any more.
+        """
+        with self._writing(None) as connection:
+            for table in (tables.carries, tables.verdicts, tables.quarantines):
+                connection.execute(table.delete().where(table.c.model == model, table.c.slot_us > after_us))
+            drift_watch.take_back(connection, model, after_us)
+            probations.take_back(connection, model, after_us)
+            is_behind = tables.runs.c.model == model, tables.runs.c.slot_us > after_us
+            slots = connection.scalar(sa.select(sa.func.count()).where(*is_behind, tables.runs.c.job == TICK))
+            connection.execute(tables.runs.delete().where(*is_behind))
+            return int(slots or 0)
+
+    # verdicts, what a slot hands on, quarantines
+
+    def record_verdict(
+        self, turn: Turn, evidence: Evidence, verdict: Verdict, carry: Carry | None = None, watch: WatchUpdate | None = None
+    ) -> None:
+        """Write the verdict of a slot; a slot that is judged again after a crash keeps its last verdict only.
+
+        Parameters
+        ----------
+        carry, watch
+            What the slot hands on once its run is done; None for a look by hand.
+        """
+        model, slot_us = evidence.model, evidence.slot_us
+        texts = {"reasons": to_text(list(verdict.reasons)), "evidence": to_text(evidence.to_dict())}
+        values = {"verdict": verdict.kind, **texts, "created_us": turn.now_us}
+        with self._writing(turn.guard) as connection:
+            upsert(connection, tables.verdicts, {"model": model, "slot_us": slot_us, **values}, ["model", "slot_us"], values)
+            if carry is not None:
+                carries.write(connection, model, slot_us, carry)
+            if watch is not None:
+                drift_watch.write(connection, model, watch)
+
+    def carry(self, model: str) -> Carry:
+        """Return what the last slot whose run is done handed on."""
+        with self._reading() as connection:
+            return carries.last(connection, model)
+
+    def watch_state(self, model: str) -> WatchState | None:
+        """Return the state of the drift watch that the last slot whose run is done handed on; None before the first."""
+        with self._reading() as connection:
+            return drift_watch.last(connection, model)
+
+    def watch_beginning(self, model: str) -> tuple[StoredReference | None, int]:
+        """Return the reference taken last, if there is one, and the number of the next episode, for a watch that has no state."""
+        with self._reading() as connection:
+            return drift_watch.beginning(connection, model)
+
+    def reference(self, model: str, number: int) -> StoredReference:
+        """Return one of the references that the drift watch of a model took."""
+        with self._reading() as connection:
+            return drift_watch.reference(connection, model, number)
+
+    def episodes(self, model: str, limit: int | None = 100) -> list[tuple[Episode, Acknowledgement | None]]:
+        """Return the drift episodes of a model with what a person said of them, the newest first."""
+        with self._reading() as connection:
+            return drift_watch.episodes(connection, model, limit)
+
+    def acknowledgements(self, model: str, numbers: Sequence[int]) -> dict[int, Acknowledgement]:
+        """Return what persons said of some episodes, by their number."""
+        with self._reading() as connection:
+            return drift_watch.acknowledgements(connection, model, numbers)
+
+    def acknowledge(self, model: str, number: int, acknowledgement: Acknowledgement) -> bool:
+        """Write down what a person said of an open episode, for the next slot; return whether there is such a one."""
+        with self._writing(None) as connection:
+            return drift_watch.acknowledge(connection, model, number, acknowledgement)
+
+    def verdicts(self, model: str, limit: int | None = 100, *, slots: Collection[int] | None = None) -> list[VerdictRecord]:
+        """Return the verdicts of a model, the latest first, of some slots only or of all; looks by hand have one too."""
+        table = tables.verdicts
+        statement = sa.select(table).where(table.c.model == model).order_by(table.c.slot_us.desc()).limit(limit)
+        statement = statement if slots is None else statement.where(table.c.slot_us.in_(slots))
+        with self._reading() as connection:
+            return [VerdictRecord.of(row) for row in connection.execute(statement)]
+
+    def add_quarantine(self, turn: Turn, model: str, start_us: int, end_us: int, reason: str, *, slot_us: int) -> None:
+        """Keep the rows of a range from being learned, as one with what it touches; the same range again changes nothing."""
+        with self._writing(turn.guard) as connection:
+            quarantines.add(connection, Quarantine(model, start_us, end_us, reason, slot_us, turn.now_us))
+
+    def quarantines(
+        self, model: str, start_us: int | None = None, end_us: int | None = None, *, released: bool | None = False
+    ) -> list[Quarantine]:
+        """Return the quarantines that overlap `start_us <= time < end_us`, the earliest first; None is without end.
+
+        Parameters
+        ----------
+        released
+            Those that were let go in place of those in force; None for both.
+        """
+        with self._reading() as connection:
+            known = quarantines.find(connection, model, released=released)
+        return [q for q in known if (start_us is None or q.end_us > start_us) and (end_us is None or q.start_us < end_us)]
+
+    def release_quarantine(self, one: Quarantine, now_us: int, who: str, why: str) -> bool:
+        """Let a quarantine go (machine time); return whether it was in force."""
+        with self._writing(None) as connection:
+            return quarantines.release(connection, one, {"released_us": now_us, "released_by": who, "released_why": why})
+
+    def extend_released(self, turn: Turn, model: str, start_us: int, end_us: int) -> None:
+        """Note that what was let go, begun at `start_us`, went on until `end_us`."""
+        with self._writing(turn.guard) as connection:
+            quarantines.go_on(connection, model, start_us, end_us)
+
+    # probations
+
+    def start_probation(self, turn: Turn, model: str, version: str, previous: str, *, started_us: int, looks: int) -> ProbationRecord:
+        """Begin the probation of a promoted version; one that is open for the model ends as superseded."""
+        with self._writing(turn.guard) as connection:
+            return probations.start(connection, model, version=version, previous=previous, started_us=started_us, looks=looks)
+
+    def open_probation(self, model: str) -> ProbationRecord | None:
+        """Return the open probation of a model, or None."""
+        with self._reading() as connection:
+            return probations.find_open(connection, model)
+
+    def last_probation(self, model: str) -> ProbationRecord | None:
+        """Return the probation of a model that began last, however it stands, or None."""
+        with self._reading() as connection:
+            return probations.last(connection, model)
+
+    def close_probation(self, turn: Turn, model: str, end: probations.End) -> None:
+        """End the open probation of a model; nothing happens when none is open."""
+        with self._writing(turn.guard) as connection:
+            probations.close(connection, model, end)
+
+    # requests
+
+    def add_request(self, model: str, kind: str, *, who: str, machine_now: datetime, args: Mapping[str, Any] | None = None) -> int:
+        """Ask the loop for something by hand, such as `retrain` or `check`; return the request's number."""
+        row = {"model": model, "kind": kind, "who": who, "args": to_text(args or {}), "created_us": to_us(machine_now)}
+        with self._writing(None) as connection:
+            statement = tables.requests.insert().values(row).returning(tables.requests.c.id)
+            return int(connection.execute(statement).scalar_one())
+
+    def requests(self, model: str, *, waiting: bool = True) -> list[Request]:
+        """Return the requests for a model, the oldest first: those that wait, or all."""
+        wanted = [tables.requests.c.model == model]
+        wanted += [tables.requests.c.taken_run.is_(None)] if waiting else []
+        with self._reading() as connection:
+            return [Request.of(row) for row in connection.execute(sa.select(tables.requests).where(*wanted).order_by(tables.requests.c.id))]
+
+    def take_request(self, turn: Turn, request_id: int, run_id: str) -> bool:
+        """Write down which run does a request; return whether it was still waiting."""
+        waiting = tables.requests.c.id == request_id, tables.requests.c.taken_run.is_(None)
+        with self._writing(turn.guard) as connection:
+            return connection.execute(tables.requests.update().where(*waiting).values(taken_run=run_id)).rowcount == 1
+
+    def _reading(self) -> AbstractContextManager[sa.Connection]:
+        self.prepare()
+        return self._database.read()
+
+    @contextmanager
+    def _writing(self, guard: Guard | None) -> Iterator[sa.Connection]:
+        self.prepare()
+        with self._database.write() as connection:
+            if guard is not None:
+                guard(connection)
+            yield connection
+
+
+def _is(model: str, job: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return tables.runs.c.model == model, tables.runs.c.job == job

@@ -1,0 +1,1 @@
+"""From counts and labels to a verdict (pure)."""

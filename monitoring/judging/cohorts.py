@@ -1,0 +1,398 @@
+"""Rows by the time of their prediction: which are old enough for their labels, and whether enough have them to go by (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitoring.judging.data_faults import Span
+from monitoring.judging.label_delays import QUANTILE, ClassDelay, DelayBins
+from training.clock import duration_us, from_us
+from training.policies import LabelPolicy, WatchingPolicy
+
+LEAST_DUE = 50  # rows that are judged together: of fewer, chance would decide
+LEAST_DUE_OF_THIRD = 20
+LEAST_COMPLETE = 300  # rows that all have their label: less than 1 % come later
+THIRDS = ("lowest", "middle", "highest")
+CELLS = len(THIRDS) + 1  # rows whose third is not known are the last
+SURE = 2.0  # standard errors by which a third must fall short
+SAID_APART = 2.0  # times by which the delays of two classes differ
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """The rows of one bucket of model time as of a slot.
+
+    Attributes
+    ----------
+    due, labelled
+        Rows, and those with a label, by third of the score; shape (4,), the last for rows whose third is not known.
+    delays
+        Labels by class and bin of their delay.
+    """
+
+    due: Counts
+    labelled: Counts
+    delays: Mapping[tuple[str, int], int] = field(default_factory=dict)
+
+    def plus(self, other: LabelCounts) -> LabelCounts:
+        """Return the counts of both."""
+        delays = {key: self.delays.get(key, 0) + other.delays.get(key, 0) for key in self.delays.keys() | other.delays.keys()}
+        return LabelCounts(self.due + other.due, self.labelled + other.labelled, delays)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLabels:
+    """The counts of a model by bucket, as of a slot.
+
+    Attributes
+    ----------
+    how
+        By what they are counted: another way begins anew.
+    """
+
+    how: tuple[object, ...]
+    slot_us: int
+    counts: Mapping[int, LabelCounts]
+
+
+@dataclass(frozen=True, slots=True)
+class Maturity:
+    """When rows are old enough for their labels to be in.
+
+    Attributes
+    ----------
+    slot_us
+        As of when.
+    end_us
+        The exclusive end of the mature rows; None while there are none.
+    needed_us
+        How old they are at least: the larger of `labels.delay` and what was measured.
+    patience_us
+        The same as far as it is known; where the log is too young to measure it, `labels.delay`.
+    delays
+        What was measured, by class.
+    """
+
+    slot_us: int
+    end_us: int | None
+    needed_us: int
+    patience_us: int
+    delays: tuple[ClassDelay, ...] = ()
+
+
+def measured_maturity(slot_us: int, delays: tuple[ClassDelay, ...], labels: LabelPolicy) -> Maturity:
+    """Return when rows are mature by time.
+
+    Delays are measured to a fifth: what is no later than that is in time.
+
+    Examples
+    --------
+    >>> day = 86_400_000_000
+    >>> slow = ClassDelay("stayed", 900, 9 * day, True)
+    >>> measured_maturity(100 * day, (slow,), LabelPolicy(timedelta(days=2))).end_us == 91 * day
+    True
+    """
+    delay_us = 0 if labels.delay is None else duration_us(labels.delay)
+    in_time_us = int(DelayBins.of(labels.delay).ends_us[1])
+    late = [one for one in delays if one.quantile_us > in_time_us]
+    needed_us = max([delay_us, *(one.quantile_us for one in late)])
+    patience_us = needed_us if all(one.is_known for one in late) else delay_us
+    return Maturity(slot_us, slot_us - needed_us, needed_us, patience_us, delays)
+
+
+def where_complete(
+    maturity: Maturity, counts: Mapping[int, LabelCounts], labels: LabelPolicy, bucket_us: int, aside: Sequence[Span]
+) -> Maturity:
+    """Return the maturity that ends later, though not later than `labels.delay`, where all rows before it have their label.
+
+    Then nothing is outstanding, however late labels were measured to come: a feed may bring them all once a week, just before the slot.
+    Of 300 rows without one that is outstanding, less than 1 % come late (95 %, the rule of three); fewer rows may be the early ones.
+
+    Parameters
+    ----------
+    counts
+        By bucket; of the one that the end by `labels.delay` parts, the rows before it.
+    """
+    delay_us = 0 if labels.delay is None else duration_us(labels.delay)
+    latest_us = maturity.slot_us - delay_us
+    if labels.delay_rows is not None or maturity.end_us is None or maturity.end_us >= latest_us:
+        return maturity
+    buckets = _Buckets.of(counts, bucket_us, aside)
+    starts, due, labelled = buckets.starts, buckets.due.sum(axis=1), buckets.labelled.sum(axis=1)
+    younger = (starts + bucket_us > maturity.end_us) & (starts < latest_us)
+    partial = np.flatnonzero(younger & (due > labelled))
+    end_us = min(latest_us, int(starts[partial[0]])) if len(partial) else latest_us
+    if due[younger & (starts < end_us)].sum() < LEAST_COMPLETE:
+        return maturity
+    needed_us = maturity.slot_us - end_us
+    return replace(maturity, end_us=end_us, needed_us=needed_us, patience_us=min(maturity.patience_us, needed_us))
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Neighbouring buckets that are judged together; half-open, model time."""
+
+    start_us: int
+    end_us: int
+    due: Counts
+    labelled: Counts
+    is_covered: bool
+
+    @property
+    def n_due(self) -> int:
+        """How many rows there are."""
+        return int(self.due.sum())
+
+    @property
+    def n_labelled(self) -> int:
+        """How many of them have a label."""
+        return int(self.labelled.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRule:
+    """What of the labels must be there.
+
+    Attributes
+    ----------
+    coverage
+        The share of the labels that are due at maturity, `labels.coverage`.
+    minimum_rows
+        Fewer covered labelled rows are not enough to go by.
+    every_us, bucket_us
+        Distance of two slots, width of a bucket.
+    """
+
+    coverage: float
+    minimum_rows: int
+    every_us: int
+    bucket_us: int
+
+    @classmethod
+    def of(cls, labels: LabelPolicy, watching: WatchingPolicy) -> CoverageRule:
+        """Return the rule of a model file."""
+        return cls(labels.coverage, watching.performance.minimum_rows, duration_us(watching.every), duration_us(watching.bucket))
+
+    @property
+    def least_share(self) -> float:
+        """The share of mature rows that must have a label: at maturity 95 % are due."""
+        return QUANTILE * self.coverage
+
+    def is_covered(self, due: Counts, labelled: Counts) -> bool:
+        """Return whether enough of some rows have a label, in all and in each third of the score that is not short of it by chance.
+
+        Examples
+        --------
+        >>> rule = CoverageRule(0.9, 100, 1, 1)
+        >>> rule.is_covered(np.array([100, 100, 100, 0]), np.array([100, 100, 60, 0]))
+        False
+        """
+        least = self.least_share
+        if labelled.sum() < least * due.sum():
+            return False
+        thirds = zip(due[:-1].tolist(), labelled[:-1].tolist(), strict=True)
+        return all(
+            has >= least * n - SURE * math.sqrt(n * least * (1 - least)) for n, has in thirds if n >= LEAST_DUE_OF_THIRD
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohorts:
+    """The mature rows of a model as of a slot, by the time of their prediction; whoever reads labels goes by it.
+
+    Attributes
+    ----------
+    counts
+        By bucket: the rows of whole buckets, and of the one that is not mature as a whole those that are.
+    aside
+        Quarantined ranges, which count on neither side.
+    cohorts
+        The mature rows, in order.
+    has_labels
+        Whether any row of the log has a label.
+    blind
+        That there is nothing to go by, and what would end it; None while there is, or too few rows came to know.
+    """
+
+    counts: Mapping[int, LabelCounts]
+    maturity: Maturity
+    rule: CoverageRule
+    aside: tuple[Span, ...]
+    cohorts: tuple[Cohort, ...]
+    has_labels: bool
+    blind: str | None
+
+    @classmethod
+    def of(cls, counts: Mapping[int, LabelCounts], maturity: Maturity, rule: CoverageRule, aside: Sequence[Span] = ()) -> Cohorts:
+        """Judge the rows as of a slot."""
+        buckets = _Buckets.of(counts, rule.bucket_us, aside)
+        cohorts = _pooled(buckets, maturity, rule)
+        has_labels = any(one.labelled.any() for one in counts.values())
+        blind = _blindness(buckets, cohorts, maturity, rule) if has_labels else None
+        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind)
+
+    def without(self, spans: Sequence[Span]) -> Cohorts:
+        """Return the same without what is set aside too."""
+        return Cohorts.of(self.counts, self.maturity, self.rule, (*self.aside, *spans)) if spans else self
+
+    @property
+    def slot_us(self) -> int:
+        """As of when."""
+        return self.maturity.slot_us
+
+    @property
+    def end_us(self) -> int | None:
+        """The exclusive end of the mature rows; None while there are none."""
+        return self.maturity.end_us
+
+    @property
+    def uncovered(self) -> tuple[Span, ...]:
+        """The ranges of mature rows of which too few have a label."""
+        spans: list[Span] = []
+        for one in self.cohorts:
+            if one.is_covered:
+                continue
+            if spans and spans[-1].end_us == one.start_us:
+                spans[-1] = replace(spans[-1], end_us=one.end_us)
+            else:
+                spans.append(Span(one.start_us, one.end_us, "labels are missing"))
+        return tuple(spans)
+
+    @property
+    def covered_end_us(self) -> int | None:
+        """Until where a test spends rows: the labels of uncovered rows behind the last covered ones may still come."""
+        if not self.cohorts or self.cohorts[-1].is_covered:
+            return self.end_us
+        return next((one.end_us for one in reversed(self.cohorts) if one.is_covered), self.cohorts[0].start_us)
+
+    def share(self, start_us: int, *, covered_only: bool = False) -> float:
+        """Return the share of the mature rows from about a time on that have a label; 0 without rows."""
+        some = [one for one in self.cohorts if one.end_us > start_us and (one.is_covered or not covered_only)]
+        return sum(one.n_labelled for one in some) / max(1, sum(one.n_due for one in some))
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say what else is worth a word: that there never was a label, or that delays differ."""
+        if not self.has_labels:
+            due = sum(one.n_due for one in self.cohorts)
+            return ("no labels: what the model answers is not judged",) if due >= self.rule.minimum_rows else ()
+        differ = _differing(self.maturity.delays)
+        return (f"labels come late: {differ}",) if differ else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        due, labelled = (sum((getattr(c, side) for c in self.cohorts), np.zeros(CELLS, np.int64)) for side in ("due", "labelled"))
+        shares = {name: round(has / n, 4) for name, n, has in zip(THIRDS, due.tolist(), labelled.tolist(), strict=False) if n}
+        return {
+            "maturity_us": self.maturity.needed_us,
+            "matured_end_us": self.end_us,
+            "delays": [one.to_dict() for one in self.maturity.delays],
+            "due": int(due.sum()),
+            "labelled": int(labelled.sum()),
+            "by_third_of_score": shares,
+            "uncovered": [[span.start_us, span.end_us] for span in self.uncovered],
+            "blind": self.blind,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Buckets:
+    """Buckets that are not set aside, in order: their starts, and their rows by third."""
+
+    starts: Counts
+    due: Counts
+    labelled: Counts
+
+    @classmethod
+    def of(cls, counts: Mapping[int, LabelCounts], bucket_us: int, aside: Sequence[Span]) -> _Buckets:
+        starts = np.array(sorted(counts), dtype=np.int64)
+        keep = np.ones(len(starts), dtype=bool)
+        for span in aside:
+            keep &= (starts + bucket_us <= span.start_us) | (starts >= span.end_us)
+        some = [counts[start] for start in starts[keep].tolist()]
+        due, labelled = (np.array([getattr(one, side) for one in some], dtype=np.int64).reshape(-1, CELLS) for side in ("due", "labelled"))
+        return cls(starts[keep], due, labelled)
+
+
+def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule) -> tuple[Cohort, ...]:
+    """Join mature buckets to cohorts of at least 50 rows; what is left at the end belongs to the last one."""
+    if maturity.end_us is None:
+        return ()
+    firsts, rows = [0], 0
+    for place, n in enumerate(buckets.due[buckets.starts < maturity.end_us].sum(axis=1).tolist()):
+        if rows >= LEAST_DUE:
+            firsts, rows = [*firsts, place], 0
+        rows += n
+    number = int((buckets.starts < maturity.end_us).sum())
+    if not number:
+        return ()
+    if rows < LEAST_DUE and len(firsts) > 1:
+        firsts.pop()
+    cohorts = []
+    for first, stop in pairwise([*firsts, number]):
+        due, labelled = buckets.due[first:stop].sum(axis=0), buckets.labelled[first:stop].sum(axis=0)
+        end_us = min(int(buckets.starts[stop - 1]) + rule.bucket_us, maturity.end_us)
+        if due.any():
+            cohorts.append(Cohort(int(buckets.starts[first]), end_us, due, labelled, rule.is_covered(due, labelled)))
+    return tuple(cohorts)
+
+
+def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity, rule: CoverageRule) -> str | None:
+    """Say that in twice the time in which `minimum_rows` come and mature, or a slot, fewer covered labelled rows than that came.
+
+    Where the log is too young for the delays to be known, rows are due after `labels.delay`, and used when they are mature.
+    """
+    due_by_us = maturity.slot_us - maturity.patience_us
+    is_due = buckets.starts < due_by_us
+    starts, due, labelled = buckets.starts[is_due], buckets.due[is_due], buckets.labelled[is_due]
+    enough = np.flatnonzero(due.sum(axis=1)[::-1].cumsum()[::-1] * rule.least_share >= rule.minimum_rows)
+    if maturity.end_us is None or not len(enough):
+        return None
+    time_us = max(2 * (due_by_us - int(starts[enough[-1]]) + maturity.patience_us), rule.every_us)
+    if starts[0] > due_by_us - time_us:
+        return None
+    if sum(one.n_labelled for one in cohorts if one.is_covered and one.end_us > maturity.end_us - time_us) >= rule.minimum_rows:
+        return None
+    first = int(np.searchsorted(starts, due_by_us - time_us))
+    due, labelled = due[first:].sum(axis=0), labelled[first:].sum(axis=0)
+    share = labelled.sum() / due.sum()
+    what = f"blind: {share:.0%} of the {due.sum()} rows from {from_us(int(starts[first])):%Y-%m-%d %H:%M} on are labelled"
+    apart = _apart(due, labelled)
+    return f"{what}{apart}; {_remedy(maturity, float(share), is_apart=bool(apart) or share >= rule.least_share)}"
+
+
+def _apart(due: Counts, labelled: Counts) -> str:
+    """Say in which third of the score labels are rarest, where thirds differ."""
+    shares = labelled[:-1] / np.maximum(due[:-1], 1)
+    rarest = int(np.argmin(np.where(due[:-1] >= LEAST_DUE_OF_THIRD, shares, np.inf)))
+    if due[rarest] < LEAST_DUE_OF_THIRD or shares[rarest] * SAID_APART > shares.max():
+        return ""
+    return f" (of the {THIRDS[rarest]} third of the score {shares[rarest]:.0%})"
+
+
+def _differing(delays: Sequence[ClassDelay]) -> str | None:
+    by_length = sorted(delays, key=lambda one: one.quantile_us)
+    if len(by_length) < 2 or by_length[-1].quantile_us < SAID_APART * by_length[0].quantile_us:
+        return None
+    return f"{by_length[0].sentence()}, {by_length[-1].sentence()}"
+
+
+def _remedy(maturity: Maturity, share: float, *, is_apart: bool) -> str:
+    """Say what would end it; where thirds differ, or only one falls short, the labels that are there are no sample of all."""
+    late = [one for one in maturity.delays if one.quantile_us > maturity.patience_us]
+    if late:
+        slowest = max(late, key=lambda one: one.quantile_us)
+        wanted = math.ceil(1.05 * slowest.quantile_us / duration_us(timedelta(days=1)))
+        what = _differing(maturity.delays) or slowest.sentence()
+        return f"labels {what}: set labels.delay to {wanted}d{'' if slowest.is_known else ' or more'}"
+    ends, least = "it ends when the missing labels come", math.floor(100 * share / QUANTILE) / 100
+    return ends if is_apart or least < 0.01 else f"{ends}; if those there are were drawn at random, set labels.coverage to {least:g}"

@@ -1,0 +1,203 @@
+"""Live performance on matured labelled rows, with intervals, against a baseline (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from training.evaluation.losses import COST, METRICS, Metric, gain, range_of
+from training.schema.prediction import Prediction
+
+BLOCKS = 25
+FEWEST_BLOCKS = 3
+SMALLEST_BLOCK_ROWS = 8
+NORMAL_975 = 1.959964  # the 97.5 % point of the normal distribution
+RELATIVE = frozenset({"mae", "rmse", "log_loss", COST})  # metrics without a natural scale: their tolerance is a share of the baseline
+
+Function = Callable[[npt.NDArray[Any], Prediction], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric on some rows: value with a 95 % interval that allows for neighbours being alike.
+
+    Attributes
+    ----------
+    n, coverage
+        Rows it stands on, and the share of all predictions of that span that are labelled.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    coverage: float = 1.0
+
+    @property
+    def standard_error(self) -> float:
+        """Half the interval's width in units of the normal distribution's 97.5 % point; where a side was cut, the other side is half.
+
+        Examples
+        --------
+        >>> Score("mae", 1.0, 0.0, 3.0, 24).standard_error == Score("mae", 3.0, 1.0, 5.0, 24).standard_error
+        True
+        """
+        least, most = range_of(self.metric)
+        is_cut = self.metric == COST or self.low <= least < self.value or self.value < most <= self.high  # costs: what they are tells it
+        half = max(self.value - self.low, self.high - self.value) if is_cut else (self.high - self.low) / 2
+        return half / NORMAL_975
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON values."""
+        return {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceTest:
+    """One look at newly matured rows: is the live score worse than the baseline by more than the tolerance?
+
+    Attributes
+    ----------
+    loss, loss_low
+        How much worse than the baseline (positive is worse), and the lower one-sided bound of that.
+    tolerance
+        What `loss_low` must exceed, in the metric's unit.
+    through_us
+        Rows up to here are spent; the next test starts after it.
+    """
+
+    live: Score
+    baseline: Score
+    source: str
+    loss: float
+    loss_low: float
+    tolerance: float
+    is_degraded: bool
+    through_us: int
+
+    def sentence(self) -> str:
+        """Say the result in words."""
+        what = f"{self.live.metric} {self.live.value:.4g} [{self.live.low:.4g}, {self.live.high:.4g}] on {self.live.n} labelled rows"
+        against = f"baseline {self.baseline.value:.4g} ({self.source}, {self.baseline.n} rows)"
+        verb = "is worse than" if self.is_degraded else "is within"
+        return f"{what} {verb} {against}, tolerance {self.tolerance:.3g}; {self.live.coverage:.0%} of these predictions are labelled"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON values."""
+        return {
+            "live": self.live.to_dict(),
+            "baseline": self.baseline.to_dict(),
+            "source": self.source,
+            "loss": round(self.loss, 6),
+            "loss_low": round(self.loss_low, 6),
+            "tolerance": self.tolerance,
+            "is_degraded": self.is_degraded,
+            "through_us": self.through_us,
+        }
+
+
+def score(y: npt.NDArray[Any], prediction: Prediction, metric: Metric | str, *, coverage: float = 1.0) -> Score | None:
+    """Return a metric with its delete-one-block jackknife interval over up to 25 contiguous blocks.
+
+    Returns
+    -------
+    None when there are too few rows, or the metric is undefined on them (one class only).
+
+    References
+    ----------
+    Kuensch, "The jackknife and the bootstrap for general stationary observations" (1989).
+    """
+    n = len(y)
+    blocks = min(BLOCKS, n // SMALLEST_BLOCK_ROWS)
+    if blocks < FEWEST_BLOCKS:
+        return None
+    judged = METRICS[metric] if isinstance(metric, str) else metric
+    function = judged.function
+    value = _defined(function, y, prediction)
+    edges = np.linspace(0, n, blocks + 1).astype(int)
+    left_out = [_defined(function, *_without(y, prediction, a, b)) for a, b in pairwise(edges.tolist())]
+    if not all(math.isfinite(v) for v in (value, *left_out)):
+        return None
+    pseudo = blocks * value - (blocks - 1) * np.array(left_out)
+    half = float(special.stdtrit(blocks - 1, 0.975)) * float(pseudo.std(ddof=1)) / math.sqrt(blocks)
+    return Score(judged.name, value, *judged.interval(value, half), n, coverage)
+
+
+def _defined(function: Function, y: npt.NDArray[Any], prediction: Prediction) -> float:
+    try:
+        return float(function(y, prediction))
+    except ValueError:
+        return math.nan
+
+
+def _without(y: npt.NDArray[Any], prediction: Prediction, start: int, stop: int) -> tuple[npt.NDArray[Any], Prediction]:
+    keep = np.ones(len(y), dtype=bool)
+    keep[start:stop] = False
+    return y[keep], prediction.take(keep)
+
+
+def compare(live: Score, baseline: Score, *, source: str, level: float, tolerance: float, through_us: int) -> PerformanceTest:
+    """Test once whether `live` is worse than `baseline` by more than the tolerance, both being uncertain.
+
+    Parameters
+    ----------
+    level
+        One-sided level of the test.
+    tolerance
+        In the metric's unit; a share of the baseline for mae, rmse, log_loss and cost.
+
+    Examples
+    --------
+    >>> before, now = Score("accuracy", 0.90, 0.89, 0.91, 3000), Score("accuracy", 0.80, 0.78, 0.82, 1000)
+    >>> compare(now, before, source="holdout", level=0.01, tolerance=0.02, through_us=0).is_degraded
+    True
+    """
+    loss, low = _loss(live, baseline, level)
+    limit = _limit(baseline, tolerance)
+    return PerformanceTest(live, baseline, source, loss, low, limit, low > limit, through_us)
+
+
+def _loss(live: Score, baseline: Score, level: float) -> tuple[float, float]:
+    """Return by how much `live` is worse, and the lower one-sided bound of that."""
+    loss = gain(live.metric, baseline.value, live.value)
+    return loss, loss - float(special.ndtri(1 - level)) * math.hypot(live.standard_error, baseline.standard_error)
+
+
+def _limit(baseline: Score, tolerance: float) -> float:
+    return tolerance * baseline.value if baseline.metric in RELATIVE else tolerance
+
+
+def pool(a: Score, b: Score) -> Score:
+    """Return one score for the rows of two disjoint spans, each weighing as much as it has rows.
+
+    Examples
+    --------
+    >>> pool(Score("mae", 1.0, 0.9, 1.1, 100), Score("mae", 2.0, 1.9, 2.1, 300)).value
+    1.75
+    """
+    n = a.n + b.n
+    value = (a.n * a.value + b.n * b.value) / n
+    half = NORMAL_975 * math.hypot(a.n * a.standard_error, b.n * b.standard_error) / n
+    least, most = (min(a.low, b.low), max(a.high, b.high)) if a.metric == COST else range_of(a.metric)
+    return Score(a.metric, value, max(value - half, least), min(value + half, most), n, (a.n * a.coverage + b.n * b.coverage) / n)
+
+
+def choose_baseline(holdout: Score | None, first: Score | None, *, level: float, tolerance: float) -> tuple[Score, str] | None:
+    """Choose what the champion's later scores are held against.
+
+    Its own first live rows are the better yardstick (same stream, same labels), unless they were already worse than the
+    holdout promised: then the promise stands.
+    """
+    if first is None:
+        return None if holdout is None else (holdout, "holdout")
+    if holdout is not None and _loss(first, holdout, level)[1] > _limit(holdout, tolerance):
+        return holdout, "holdout"
+    return first, "its first live rows"

@@ -1,0 +1,241 @@
+"""From the evidence to a verdict: keep, watch, retrain, blind, quarantine or roll back, with reasons (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from monitoring.drift.classic import DriftReport
+from monitoring.drift.watch_report import WatchReport
+from monitoring.judging.cohorts import Cohorts
+from monitoring.judging.data_faults import Fault, Span
+from monitoring.judging.performance import PerformanceTest, Score
+from training.clock import duration_us, format_duration, from_us
+from training.evaluation.gate import Decision
+from training.policies import RetrainingPolicy
+
+Kind = Literal["keep", "watch", "retrain", "blind", "quarantine", "roll_back"]
+Trigger = Literal["performance", "labels", "schedule", "drift", "request"]
+ROUTINE: tuple[Trigger, ...] = ("labels", "schedule")  # nothing is wrong where one of these has to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known of the labels at a slot.
+
+    Attributes
+    ----------
+    new
+        Matured labelled rows that the champion has not seen and no earlier retraining was given.
+    unseen
+        Matured labelled rows newer than anything the champion has seen: what a gate can judge on.
+    coverage
+        Share of all matured rows of the slot that are labelled.
+    through_us
+        Nothing is known after this model time.
+    """
+
+    new: int
+    unseen: int
+    coverage: float
+    through_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything read and judged at one slot of one model; what the journal keeps."""
+
+    model: str
+    slot_us: int
+    champion: str
+    rows: int
+    drift: DriftReport | WatchReport
+    faults: tuple[Fault, ...]
+    spans: tuple[Span, ...]
+    labels: Labels
+    score: Score | None = None
+    performance: PerformanceTest | None = None
+    rollback_test: Decision | None = None
+    no_baseline: str | None = None
+    questions: tuple[str, ...] = ()
+    cohorts: Cohorts | None = None
+
+    @property
+    def blind(self) -> str | None:
+        """That there are too few labels to go by, and what would end it; None otherwise."""
+        return None if self.cohorts is None else self.cohorts.blind
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say what else is worth a word of inputs and labels."""
+        return (*self.drift.remarks(), *(() if self.cohorts is None else self.cohorts.remarks()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "slot": from_us(self.slot_us).isoformat(),
+            "champion": self.champion,
+            "rows": self.rows,
+            "drift": self.drift.to_dict(),
+            "faults": [f.to_dict() for f in self.faults],
+            "quarantine": [{"start_us": s.start_us, "end_us": s.end_us, "reason": s.reason} for s in self.spans],
+            "labels": {"new": self.labels.new, "unseen": self.labels.unseen, "coverage": round(self.labels.coverage, 4),
+                       "through_us": self.labels.through_us},
+            "score": None if self.score is None else self.score.to_dict(),
+            "performance": None if self.performance is None else self.performance.to_dict(),
+            "probation": None if self.rollback_test is None else dict(self.rollback_test.evidence),
+            **({} if self.no_baseline is None else {"no_baseline": self.no_baseline}),
+            **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps the loop from acting now.
+
+    Attributes
+    ----------
+    last_retrain_us
+        Slot (model time) of the last retraining; None before the first.
+    retrains_this_week
+        Retrainings started in the last seven days of machine time.
+    is_paused
+        Whether a person paused the model's loop.
+    is_on_probation
+        Whether the champion can still be taken back.
+    is_requested
+        Whether a person asked for a retraining: asks past cool-down and budget, never past a data fault.
+    """
+
+    last_retrain_us: int | None = None
+    retrains_this_week: int = 0
+    is_paused: bool = False
+    is_on_probation: bool = False
+    is_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the evidence says, and whether the loop may act on it.
+
+    Attributes
+    ----------
+    reasons
+        Sentences, the deciding one first.
+    trigger
+        What asks for a retraining, also when it is held back.
+    is_dry
+        Whether the policy lets the loop only say what it would do.
+    """
+
+    kind: Kind
+    reasons: tuple[str, ...]
+    trigger: Trigger | None = None
+    is_dry: bool = False
+
+
+def judge(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, limits: Limits) -> Verdict:
+    """Turn the evidence of one slot into one verdict.
+
+    A proven worse champion on probation goes first, then broken data, then that there are no labels to go by, then reasons to
+    retrain, then reasons to watch. Drift alone is watched unless the policy says otherwise; nothing is retrained in a slot with a data
+    fault or a blind one, whoever asks. A retraining that comes round by itself and has to wait asks nobody to look.
+
+    Parameters
+    ----------
+    every
+        Distance of two slots, for the schedule.
+    """
+    is_dry = policy.act == "notify" or limits.is_paused
+    held = _why_nothing_is_done(policy, limits)
+    notices, ended = _notices(evidence), evidence.drift.ended
+    if evidence.rollback_test is not None and evidence.rollback_test.accepted:
+        reason = f"the previous champion does better on the rows since the promotion: {evidence.rollback_test.reason}"
+        return Verdict("roll_back", (reason, *held, *notices, *ended), None, is_dry)
+    if evidence.faults:
+        reasons = tuple(dict.fromkeys(f.sentence() for f in evidence.faults))
+        blind = () if evidence.blind is None else (evidence.blind,)
+        return Verdict("quarantine", (*reasons, *evidence.questions, *held, *blind, *notices, *ended), None, policy.act == "notify")
+    trigger, reason = _trigger(evidence, policy, every, limits)
+    if evidence.blind is not None:
+        asked = () if trigger is None else (f"would retrain: {reason}", "no retraining yet: the slot is blind")
+        return Verdict("blind", (evidence.blind, *asked, *held, *notices, *ended), trigger, is_dry)
+    blocked = () if trigger is None else _blocked(evidence, policy, limits, trigger)
+    if trigger is not None and not (blocked and trigger in ROUTINE):
+        if blocked or is_dry:
+            return Verdict("watch", (f"would retrain: {reason}", *blocked, *held, *_except(notices, reason), *ended), trigger, is_dry)
+        return Verdict("retrain", (reason, *_except(notices, reason), *ended), trigger)
+    waits = (f"would retrain: {reason}", *blocked) if blocked else ()
+    if notices:
+        return Verdict("watch", (*notices, *evidence.remarks(), *waits, *held), trigger, is_dry)
+    return Verdict("keep", (_calm(evidence), *evidence.remarks(), *waits, *held), trigger, is_dry)
+
+
+def _except(notices: tuple[str, ...], reason: str) -> tuple[str, ...]:
+    return tuple(notice for notice in notices if notice != reason)
+
+
+def _why_nothing_is_done(policy: RetrainingPolicy, limits: Limits) -> tuple[str, ...]:
+    reasons = []
+    if policy.act == "notify":
+        reasons.append("act: notify, so nothing is done")
+    if limits.is_paused:
+        reasons.append("the loop of this model is paused")
+    return tuple(reasons)
+
+
+def _trigger(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, limits: Limits) -> tuple[Trigger | None, str]:
+    if limits.is_requested:
+        return "request", "a person asked for it"
+    if policy.on_performance and evidence.performance is not None and evidence.performance.is_degraded:
+        return "performance", evidence.performance.sentence()
+    if policy.min_new_labels is not None and evidence.labels.new >= policy.min_new_labels:
+        return "labels", f"{evidence.labels.new} new labels, the policy asks for {policy.min_new_labels}"
+    if policy.schedule is not None and _is_scheduled(evidence.slot_us, policy.schedule, every):
+        return "schedule", f"every {format_duration(policy.schedule)} by the policy"
+    if policy.on_drift and evidence.drift.drifting:
+        return "drift", f"drift in {', '.join(evidence.drift.drifting)}, and the policy retrains on drift"
+    return None, ""
+
+
+def _is_scheduled(slot_us: int, schedule: timedelta, every: timedelta) -> bool:
+    """Return whether a boundary of the schedule (multiples since the epoch) fell into the slot that ends here."""
+    step = duration_us(schedule)
+    return slot_us // step > (slot_us - duration_us(every)) // step
+
+
+def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigger: Trigger) -> tuple[str, ...]:
+    reasons = []
+    if evidence.labels.unseen < policy.gate.rows:
+        reasons.append(
+            f"no retraining yet: the gate needs {policy.gate.rows} matured labelled rows the champion has not seen, "
+            f"there are {evidence.labels.unseen}"
+        )
+    if limits.is_on_probation:
+        reasons.append("no retraining yet: the champion is on probation")
+    if trigger == "request":
+        return tuple(reasons)
+    if limits.last_retrain_us is not None and evidence.slot_us < limits.last_retrain_us + duration_us(policy.cool_down):
+        reasons.append(
+            f"no retraining yet: cool-down of {format_duration(policy.cool_down)} since {from_us(limits.last_retrain_us):%Y-%m-%d %H:%M}"
+        )
+    if limits.retrains_this_week >= policy.budget_per_week:
+        reasons.append(f"no retraining yet: {limits.retrains_this_week} in the last seven days, the budget is {policy.budget_per_week}")
+    return tuple(reasons)
+
+
+def _notices(evidence: Evidence) -> tuple[str, ...]:
+    is_degraded = evidence.performance is not None and evidence.performance.is_degraded
+    return (*evidence.drift.notices(), *([evidence.performance.sentence()] if evidence.performance is not None and is_degraded else []))
+
+
+def _calm(evidence: Evidence) -> str:
+    if evidence.rows == 0:
+        return "no rows in the window"
+    if evidence.performance is not None:
+        return evidence.performance.sentence()
+    if evidence.no_baseline is not None:
+        return evidence.no_baseline
+    if evidence.drift.note:
+        return f"nothing broke in {evidence.rows} rows"
+    return f"nothing moved and nothing broke in {evidence.rows} rows"

@@ -1,0 +1,162 @@
+"""Windows of one model out of the prediction log, all as of a moment of model time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from service.prediction_log.prediction_log import PredictionLog
+from service.prediction_log.reading import LoggedRows, is_known
+from service.prediction_log.tables import predictions
+from training.clock import duration_us
+from training.policies import LabelPolicy
+from training.profiles.bins import Bins, Profile
+from training.schema.rows import Rows
+from training.schema.schema import Schema
+from training.storage.database import Database
+
+Times = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A half-open range of model time, [start_us, end_us)."""
+
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Read one model's windows; labels that came after a slot are not there yet for it.
+
+    Attributes
+    ----------
+    database, log
+        Where the rows lie.
+    model, schema, labels
+        Whose rows, how to decode them, when their labels are due.
+    """
+
+    database: Database
+    log: PredictionLog
+    model: str
+    schema: Schema
+    labels: LabelPolicy
+
+    def profile(self, bins: Bins, start_us: int, end_us: int, slot_us: int, aside: Sequence[Range] = ()) -> Profile:
+        """Return the counts of a window under `bins` as of a slot, without buckets that begin in a range set `aside`; zero without any."""
+        merged = Profile(bins.id, 0, {c.name: np.zeros(c.size, dtype=np.int64) for c in bins.columns}, {}, {})
+        for bucket_us, part in self.log.buckets(self.model, bins.id, start_us, end_us, known_before_us=slot_us):
+            if not any(r.start_us <= bucket_us < r.end_us for r in aside):
+                merged = merged.merge(part)
+        return merged
+
+    def rejects(self, start_us: int, end_us: int, bucket_us: int) -> dict[int, dict[tuple[str, str], int]]:
+        """Return how many rows the schema refused, by bucket, field and code."""
+        if not self.log.rejected(self.model, start_us, end_us):
+            return {}
+        rejects = {start: self.log.rejected(self.model, start, start + bucket_us) for start in range(start_us, end_us, bucket_us)}
+        return {start: counts for start, counts in rejects.items() if counts}
+
+    def matured_end(self, model_now_us: int) -> int | None:
+        """Return the exclusive end of the rows whose labels should be in at `model_now_us`; None while there are none.
+
+        By time: `labels.delay` earlier. By rows: at least `labels.delay_rows` rows before `model_now_us` are newer; the
+        end never falls inside a tie.
+        """
+        self.log.prepare()
+        if self.labels.delay_rows is None:
+            delay = 0 if self.labels.delay is None else duration_us(self.labels.delay)
+            return model_now_us - delay
+        if self.labels.delay_rows == 0:
+            return model_now_us
+        table = predictions.c
+        chosen = (
+            sa.select(table.event_us)
+            .where(table.model == self.model, table.event_us < model_now_us, is_known(model_now_us - 1))
+            .order_by(table.event_us.desc())
+            .limit(1)
+            .offset(self.labels.delay_rows - 1)
+        )
+        with self.database.read() as connection:
+            return connection.scalar(chosen)
+
+    def labelled_times(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> Times:
+        """Return the model times of the labelled rows of a range, in order, without what is set `aside`."""
+        self.log.prepare()
+        table = predictions.c
+        chosen = (
+            sa.select(table.event_us)
+            .where(
+                table.model == self.model,
+                table.event_us >= start_us,
+                table.event_us < end_us,
+                table.label_true.is_not(None),
+                table.labelled_us <= known_by_us,
+            )
+            .order_by(table.event_us)
+        )
+        with self.database.read() as connection:
+            times = np.fromiter(connection.scalars(chosen), dtype=np.int64)
+        return times[is_kept(times, aside)]
+
+    def rows(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> Rows:
+        """Return all rows of a range, labelled or not, without what is set `aside`."""
+        rows = self.log.rows(self.model, start_us, end_us, self.schema, known_by=known_by_us).rows
+        return rows.take(is_kept(rows.time_us, aside))
+
+    def labelled(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> LoggedRows:
+        """Return the labelled rows of a range with what was said about them, without what is set `aside`."""
+        labelled = self.log.rows(self.model, start_us, end_us, self.schema, labelled_only=True, known_by=known_by_us)
+        return take(labelled, is_kept(labelled.rows.time_us, aside))
+
+
+def is_kept(times: Times, aside: Iterable[Range]) -> npt.NDArray[np.bool_]:
+    """Return which times lie outside of all ranges, shape (n,).
+
+    Examples
+    --------
+    >>> is_kept(np.array([1, 5, 9]), [Range(4, 9)]).tolist()
+    [True, False, True]
+    """
+    spans = np.array(sorted((span.start_us, span.end_us) for span in aside), dtype=np.int64).reshape(-1, 2)
+    ends_us = np.maximum.accumulate(spans[:, 1])
+    begun = np.searchsorted(spans[:, 0], times, side="right")
+    return np.asarray((begun == 0) | (times >= np.append(ends_us, 0)[begun - 1]), dtype=bool)
+
+
+def take(logged: LoggedRows, keep: npt.NDArray[np.bool_]) -> LoggedRows:
+    """Return the logged rows a mask keeps."""
+    if bool(keep.all()):
+        return logged
+    ids = [name for name, kept in zip(logged.ids, keep.tolist(), strict=True) if kept]
+    return LoggedRows(logged.rows.take(keep), logged.version[keep], logged.prediction.take(keep), ids, logged.labelled_us[keep])
+
+
+def newest(times: Times, n: int) -> int | None:
+    """Return where the newest `n` of some ordered times begin, ties kept whole; None when there are fewer.
+
+    Examples
+    --------
+    >>> newest(np.array([1, 2, 2, 3]), 2)
+    2
+    """
+    return int(times[-n]) if 0 < n <= len(times) else None
+
+
+def learnable(history: Rows, logged: Rows, start_us: int | None, end_us: int) -> Rows:
+    """Return the rows to learn from: stored history, then the log after it, cut to [start_us, end_us); no row twice.
+
+    Rows of the log that are not newer than the history's last row are left out.
+    """
+    last = int(history.time_us[-1]) if len(history) else None
+    newer = logged if last is None else logged.between(last + 1, end_us)
+    parts = [part for part in (history, newer) if len(part)]
+    joined = Rows.concat(parts) if parts else newer
+    first = int(joined.time_us[0]) if len(joined) else end_us
+    return joined.between(first if start_us is None else start_us, end_us)

@@ -1,0 +1,229 @@
+"""Read the windows of one model as of a slot and measure them: everything a verdict rests on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from monitoring.drift.classic import DriftReport, drift
+from monitoring.drift.watch_report import WatchReport
+from monitoring.journal.carries import Carry
+from monitoring.journal.drift_watch import WatchUpdate
+from monitoring.journal.tables import TICK, Quarantine, name_of_span
+from monitoring.judging.cohorts import Cohorts
+from monitoring.judging.data_faults import Fault, Span, faults, quarantine, without_released
+from monitoring.judging.performance import PerformanceTest, Score, choose_baseline, compare, pool, score
+from monitoring.judging.verdict import Evidence, Labels
+from monitoring.log_windows import Range, Windows, take
+from monitoring.loop.drift_watch import report_of, stop, watch
+from monitoring.loop.references import champions_own, count_under, in_force
+from monitoring.loop.watched import Slot
+from monitoring.stores import Stores
+from service.prediction_log.prediction_log import PredictionLog
+from training.clock import duration_us
+from training.evaluation.gate import Decision
+from training.fitting.imported import IMPORTED
+from training.model_file.model_spec import ModelSpec
+from training.profiles.reference import Reference
+from training.registry.aliases import CHAMPION
+from training.registry.registry import Registry
+from training.registry.tables import VersionRecord
+
+logger = logging.getLogger(__name__)
+ASKED_AFTER_US = 7 * 86_400_000_000  # a fault that goes on for so long may be the new normal
+BASELINE_ROWS = 1500  # live rows that make up the champion's own baseline; later ones are only compared with it
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a slot was judged by, and what it hands on; of released quarantines those that went on, with their new ends."""
+
+    evidence: Evidence
+    carry: Carry
+    watch: WatchUpdate | None
+    released: tuple[Span, ...] = ()
+
+
+def gather(
+    stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, carry: Carry, rollback_test: Decision | None, *, is_slot: bool = True
+) -> Gathered:
+    """Read and measure one model as of a slot.
+
+    Parameters
+    ----------
+    cohorts
+        The rows that are old enough for their labels, as of the slot.
+    is_slot
+        Whether it is a slot; for a look between two of them drift is as of the last.
+    """
+    windows, record, slot_us = stores.windows(spec), stores.registry.version(spec.model, champion), cohorts.slot_us
+    before = stores.journal.watch_state(spec.model)
+    held = in_force(stores, spec, champion, slot_us, before)
+    is_classic = spec.watching.drift.rule == "classic" or held.is_classic
+    held = champions_own(stores, spec, champion, slot_us) if is_classic else held
+    if is_classic:
+        count_under(stores, spec, held.measures, slot_us - 2 * duration_us(spec.watching.window))
+    let_go = [Span(q.start_us, q.end_us, q.reason) for q in stores.journal.quarantines(spec.model, released=True)]
+    broken, released = without_released(find_faults(stores, spec, held.reference, slot_us), let_go, duration_us(spec.watching.bucket))
+    spans = quarantine(broken, duration_us(spec.watching.bucket))
+    aside = (*stores.quarantined(spec.model), *(Range(s.start_us, s.end_us) for s in spans))
+    moved: DriftReport | WatchReport
+    update = None
+    if is_classic:
+        update, ended = stop(slot_us, before) if is_slot else (None, ())
+        moved = replace(_classic(windows, spec, held.reference, slot_us, aside), ended=ended)
+    else:
+        slot = Slot(stores, spec, slot_us, champion, int(record.manifest["trained_through_us"]), aside)
+        if is_slot:
+            moved, update = watch(slot, held, before)
+        else:
+            moved = report_of(slot, held, before) if before is not None else WatchReport((), 0, held.measures.id, "no slot was judged yet")
+    cohorts = cohorts.without(spans)
+    without_labels = (*aside, *(Range(s.start_us, s.end_us) for s in cohorts.uncovered))
+    labels = known_labels(windows, record, cohorts, carry, without_labels)
+    live, tested, carried = measure_performance(windows, spec, record, cohorts, carry.of(champion), without_labels)
+    missing = None if tested is not None or not is_imported(record) else _no_baseline(carried.of(champion).first)
+    evidence = Evidence(spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, live, tested, rollback_test, missing)
+    asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
+    evidence = replace(evidence, questions=asked, cohorts=cohorts)
+    return Gathered(evidence, carried, update, released)
+
+
+def questions(spans: Sequence[Span], known: Sequence[Quarantine], slot_us: int) -> tuple[str, ...]:
+    """Ask a person about each fault that has gone on for a week: it may be the new normal.
+
+    Examples
+    --------
+    >>> day = 86_400_000_000
+    >>> questions([Span(6 * day, 9 * day, "constant x")], [Quarantine("m", day, 7 * day, "constant x", 0, 0)], 9 * day)
+    ('constant x since 1970-01-02T00:00: if this is how it is now, evergreen quarantine release 1970-01-02T00:00',)
+    """
+    joined = [_joined(span, [Range(q.start_us, q.end_us) for q in known]) for span in spans]
+    old = [span for span in joined if slot_us - span.start_us >= ASKED_AFTER_US]
+    names = [(span.reason, name_of_span(span.start_us)) for span in old]
+    return tuple(f"{reason} since {name}: if this is how it is now, evergreen quarantine release {name}" for reason, name in names)
+
+
+def _classic(windows: Windows, spec: ModelSpec, reference: Reference, slot_us: int, aside: Sequence[Range]) -> DriftReport:
+    policy, width = spec.watching.drift, duration_us(spec.watching.window)
+    current = windows.profile(reference.bins, slot_us - width, slot_us, slot_us, aside)
+    previous = windows.profile(reference.bins, slot_us - 2 * width, slot_us - width, slot_us, aside)
+    return drift(reference, current, previous, level=policy.level, psi_floor=policy.psi_floor)
+
+
+def find_faults(stores: Stores, spec: ModelSpec, reference: Reference, slot_us: int) -> tuple[Fault, ...]:
+    """Look for faults in the buckets that ended since the last slot that was judged, whichever version answered.
+
+    A slot that failed is not lost this way: the next one looks at its buckets too.
+    """
+    bucket_us, every_us = duration_us(spec.watching.bucket), duration_us(spec.watching.every)
+    judged = next((r.slot_us for r in stores.journal.runs(spec.model, TICK, state="done", limit=20) if r.slot_us < slot_us), slot_us)
+    first, end = min(slot_us - every_us, judged) // bucket_us * bucket_us, slot_us // bucket_us * bucket_us
+    buckets = stores.log.buckets(spec.model, reference.measures.id, first, end, known_before_us=slot_us)
+    rejects = stores.windows(spec).rejects(first, end, bucket_us)
+    data_faults = faults(reference, buckets, bucket_us, spec.watching.faults, rejects, spec.watching.rules)
+    return tuple(sorted(set(data_faults), key=lambda f: (f.start_us, f.kind, f.column)))
+
+
+def first_unseen(registry: Registry, log: PredictionLog, model: str) -> int | None:
+    """Return the earliest logged row that is newer than what the champion has seen: with it the watch begins.
+
+    Older rows, such as one with a clock that stands at 1970, open no slots; nor do those that came late, since whoever looks early has
+    not seen them.
+    """
+    champion = registry.alias(model, CHAMPION)
+    if champion is None:
+        return None
+    seen_us = int(registry.version(model, champion.version).manifest["trained_through_us"])
+    return log.first_event(model, after_us=seen_us, in_time_only=True)
+
+
+def known_labels(windows: Windows, record: VersionRecord, cohorts: Cohorts, carry: Carry, aside: Sequence[Range]) -> Labels:
+    """Count the labels a gate could judge by, and those no retraining has had."""
+    end_us = cohorts.end_us
+    seen_us = int(record.manifest["trained_through_us"])
+    if end_us is None or end_us <= seen_us:
+        return Labels(0, 0, 0.0, seen_us)
+    times = windows.labelled_times(seen_us + 1, end_us, cohorts.slot_us - 1, aside)
+    new = int((times >= carry.taught_us).sum())
+    return Labels(new, len(times), cohorts.share(seen_us + 1), int(times[-1]) if len(times) else seen_us)
+
+
+def measure_performance(
+    windows: Windows, spec: ModelSpec, record: VersionRecord, cohorts: Cohorts, carry: Carry, aside: Sequence[Range]
+) -> tuple[Score | None, PerformanceTest | None, Carry]:
+    """Score the champion's own answers on rows that matured since the last test, and test them once.
+
+    Without enough of them, and in a blind slot, nothing is tested and nothing is spent. Of an imported model nobody knows what it was
+    fitted on: its first live rows are its baseline, and before there are `BASELINE_ROWS` of them there is none.
+    """
+    policy = spec.watching.performance
+    start_us = max(carry.tested_us, int(record.manifest["trained_through_us"]) + 1)
+    end_us = cohorts.covered_end_us
+    if end_us is None or end_us <= start_us or cohorts.blind is not None:
+        return None, None, carry
+    labelled = windows.labelled(start_us, end_us, cohorts.slot_us - 1, aside)
+    own = take(labelled, labelled.version == record.version)
+    if len(own) < policy.minimum_rows:
+        return None, None, carry
+    live = score(own.rows.labels, own.prediction, spec.watched_by, coverage=cohorts.share(start_us, covered_only=True))
+    if live is None:
+        return None, None, carry
+    if is_imported(record) and (carry.first is None or carry.first.n < BASELINE_ROWS):
+        return live, None, replace(carry, tested_us=end_us, first=_first(carry.first, live, None))
+    tested = _test(live, None if is_imported(record) else _holdout(record, spec.watched_by.name), carry.first, spec, end_us)
+    return live, tested, replace(carry, tested_us=end_us, first=_first(carry.first, live, tested))
+
+
+def is_imported(record: VersionRecord) -> bool:
+    """Return whether a version was fitted elsewhere."""
+    return str(record.manifest.get("algorithm", "")).startswith(IMPORTED)
+
+
+def _test(live: Score, holdout: Score | None, first: Score | None, spec: ModelSpec, end_us: int) -> PerformanceTest | None:
+    policy = spec.watching.performance
+    chosen = choose_baseline(holdout, first, level=policy.level, tolerance=policy.tolerance)
+    if chosen is None:
+        return None
+    baseline, source = chosen
+    return compare(live, baseline, source=source, level=policy.level, tolerance=policy.tolerance, through_us=end_us)
+
+
+def _no_baseline(first: Score | None) -> str | None:
+    n = 0 if first is None else first.n
+    if n >= BASELINE_ROWS:
+        return None
+    return f"performance has no baseline yet: the champion was imported, and {n} of {BASELINE_ROWS} live rows that make one have matured"
+
+
+def _first(first: Score | None, live: Score, tested: PerformanceTest | None) -> Score | None:
+    """Let the champion's first live rows become its baseline, as long as they are not worse than promised."""
+    if (tested is not None and tested.is_degraded) or (first is not None and first.n >= BASELINE_ROWS):
+        return first
+    return live if first is None else pool(first, live)
+
+
+def _holdout(record: VersionRecord, metric: str) -> Score | None:
+    stored = record.metrics.get(metric)
+    if not isinstance(stored, Mapping) or any(stored.get(k) is None for k in ("value", "low", "high", "n")):
+        return None
+    return Score(metric, float(stored["value"]), float(stored["low"]), float(stored["high"]), int(stored["n"]))
+
+
+def spans_to_keep(spans: Sequence[Span], known: Sequence[Range]) -> tuple[Span, ...]:
+    """Return the spans that are not quarantined already, each joined to the known ranges it touches.
+
+    Examples
+    --------
+    >>> spans_to_keep([Span(5, 9, "stuck"), Span(20, 30, "stuck")], [Range(1, 6), Range(15, 40)])
+    (Span(start_us=1, end_us=9, reason='stuck'),)
+    """
+    new = [s for s in spans if not any(k.start_us <= s.start_us and s.end_us <= k.end_us for k in known)]
+    return tuple(_joined(span, known) for span in new)
+
+
+def _joined(span: Span, known: Sequence[Range]) -> Span:
+    touching = [k for k in known if k.start_us <= span.end_us and span.start_us <= k.end_us]
+    start_us, end_us = min([span.start_us, *(k.start_us for k in touching)]), max([span.end_us, *(k.end_us for k in touching)])
+    return Span(start_us, end_us, span.reason)

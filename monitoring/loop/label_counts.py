@@ -1,0 +1,192 @@
+"""Read the cohorts of a model as of a slot: rows and labels by bucket, of which a slot counts again only what changed since the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from monitoring.judging.cohorts import (
+    CELLS,
+    THIRDS,
+    Cohorts,
+    CountedLabels,
+    CoverageRule,
+    LabelCounts,
+    Maturity,
+    measured_maturity,
+    where_complete,
+)
+from monitoring.judging.data_faults import Span
+from monitoring.judging.label_delays import DelayBins, class_delays
+from monitoring.log_windows import Range
+from monitoring.stores import Stores
+from service.count_ledger.tables import bucket_counts
+from service.prediction_log.reading import NOT_LABELLED, Outcomes, read_outcomes
+from service.prediction_log.tables import predictions
+from training.clock import duration_us
+from training.model_file.model_spec import ModelSpec
+from training.profiles.bins import SCORE
+from training.profiles.reference import Reference
+
+Thirds = tuple[float, float] | None
+Places = npt.NDArray[np.intp]
+row = predictions.c
+
+
+def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int) -> Cohorts:
+    """Return the mature rows of a model as of a slot, without those that are quarantined."""
+    thirds = thirds_of(stores.load(spec.model, champion).reference)
+    bins = DelayBins.of(spec.labels.delay)
+    counting = _Counting(stores, spec, thirds, bins, slot_us)
+    counts = counting.counts()
+    aside = [Span(q.start_us, q.end_us, q.reason) for q in stores.journal.quarantines(spec.model)]
+    maturity = _maturity(stores, spec, counts, bins, slot_us)
+    latest_us = None if spec.labels.delay is None else slot_us - duration_us(spec.labels.delay)
+    maturity = where_complete(maturity, counting.until(counts, latest_us), spec.labels, counting.width_us, aside)
+    return Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside)
+
+
+def thirds_of(reference: Reference) -> Thirds:
+    """Return the two scores that part a reference's answers in thirds; None where it has none, or too few different ones."""
+    counted = reference.total.counts.get(SCORE)
+    if counted is None:
+        return None
+    edges = reference.bins.column(SCORE).edges
+    within = np.cumsum(counted[: max(len(edges) - 1, 0)])
+    if len(within) < len(THIRDS) or within[-1] == 0:
+        return None
+    low, high = (edges[int(np.searchsorted(within, within[-1] * part / 3)) + 1] for part in (1, 2))
+    return (float(low), float(high)) if low < high else None
+
+
+def _maturity(stores: Stores, spec: ModelSpec, counts: dict[int, LabelCounts], bins: DelayBins, slot_us: int) -> Maturity:
+    if spec.labels.delay_rows is not None:
+        end_us = stores.windows(spec).matured_end(slot_us)
+        needed_us = 0 if end_us is None else slot_us - end_us
+        return Maturity(slot_us, end_us, needed_us, needed_us)
+    delays = class_delays(((slot_us - start, one.delays) for start, one in counts.items()), bins)
+    return measured_maturity(slot_us, delays, spec.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """Count the rows of a model as of a slot, by bucket, third of the score, class and delay."""
+
+    stores: Stores
+    spec: ModelSpec
+    thirds: Thirds
+    bins: DelayBins
+    slot_us: int
+
+    @property
+    def width_us(self) -> int:
+        return duration_us(self.spec.watching.bucket)
+
+    def counts(self) -> dict[int, LabelCounts]:
+        """Return the counts of all buckets, and keep them for the next slot where nothing about this one can change any more."""
+        how = (self.thirds, self.bins.base_us, self.width_us, self.spec.labels.delay_rows is None)
+        self.stores.log.prepare()
+        watermark_us = self.stores.log.watermark(self.spec.model)  # before the rows: what comes while they are read is not among them
+        known, first_us = self.stores.label_counts.get(self.spec.model), self.stores.log.first_event(self.spec.model)
+        counts: dict[int, LabelCounts] = {}
+        if known is None or known.how != how or known.slot_us >= self.slot_us:
+            self._add_rows(counts, row.event_us < self.slot_us)
+        else:
+            counts |= {start: one for start, one in known.counts.items() if first_us is not None and start >= self._start(first_us)}
+            self._add_since(counts, known.slot_us)
+        if watermark_us is not None and watermark_us >= self.slot_us:
+            self.stores.label_counts[self.spec.model] = CountedLabels(how, self.slot_us, counts)
+        return counts
+
+    def until(self, counts: dict[int, LabelCounts], end_us: int | None) -> dict[int, LabelCounts]:
+        """Return the counts with the bucket in which the mature rows end cut to those that are mature."""
+        if end_us is None or end_us % self.width_us == 0 or self._start(end_us) not in counts:
+            return counts
+        return {**counts, **self._read(Range(self._start(end_us), end_us))}
+
+    def _read(self, span: Range) -> dict[int, LabelCounts]:
+        counts: dict[int, LabelCounts] = {}
+        self._add_rows(counts, sa.and_(row.event_us >= span.start_us, row.event_us < span.end_us))
+        return counts
+
+    def _add_since(self, counts: dict[int, LabelCounts], since_us: int) -> None:
+        """Add what came between two slots: rows in time, rows that were late, labels of rows that were there."""
+        self._add_rows(counts, sa.and_(row.event_us >= since_us, row.event_us < self.slot_us))
+        came_late = sa.and_(row.late_us >= since_us, row.late_us < self.slot_us)
+        for span in self._late_ranges(since_us):
+            self._add_rows(counts, sa.and_(row.event_us >= span.start_us, row.event_us < min(span.end_us, since_us), came_late))
+        was_there = sa.and_(row.event_us < since_us, sa.or_(row.late_us.is_(None), row.late_us < since_us))
+        came = sa.and_(row.labelled_us >= since_us, row.labelled_us < self.slot_us)
+        self._add_rows(counts, sa.and_(came, was_there), labels_only=True)
+
+    def _add_rows(self, counts: dict[int, LabelCounts], where: sa.ColumnElement[bool], *, labels_only: bool = False) -> None:
+        with self.stores.database.read() as connection:
+            for part in read_outcomes(connection, self.spec.model, self.spec.schema, where, known_by=self.slot_us - 1):
+                self._add(counts, part, labels_only=labels_only)
+
+    def _add(self, counts: dict[int, LabelCounts], part: Outcomes, *, labels_only: bool) -> None:
+        starts, place = np.unique(part.event_us // self.width_us * self.width_us, return_inverse=True)
+        is_labelled = part.labelled_us != NOT_LABELLED
+        cells = place * CELLS + self._third(part.score)
+        due = np.bincount(cells[:0] if labels_only else cells, minlength=len(starts) * CELLS).reshape(-1, CELLS)
+        labelled = np.bincount(cells[is_labelled], minlength=len(starts) * CELLS).reshape(-1, CELLS)
+        delays = self._delays(part, place, is_labelled)
+        for number, start in enumerate(starts.tolist()):
+            more = LabelCounts(due[number], labelled[number], delays.get(number, {}))
+            counts[start] = counts[start].plus(more) if start in counts else more
+
+    def _delays(self, part: Outcomes, place: Places, is_labelled: npt.NDArray[np.bool_]) -> dict[int, dict[tuple[str, int], int]]:
+        """Count labels by bucket, class and bin of their delay."""
+        if self.spec.labels.delay_rows is not None or not is_labelled.any():
+            return {}
+        names, kind = self._classes(part.label[is_labelled])
+        late = self.bins.places(np.maximum(part.labelled_us - part.event_us, 0)[is_labelled])
+        keys, numbers = np.unique(np.stack([place[is_labelled], kind, late]), axis=1, return_counts=True)
+        delays: dict[int, dict[tuple[str, int], int]] = {}
+        for bucket, number_of_class, delay, number in zip(*keys.tolist(), numbers.tolist(), strict=True):
+            delays.setdefault(bucket, {})[names[number_of_class], delay] = number
+        return delays
+
+    def _classes(self, labels: npt.NDArray[Any]) -> tuple[list[str], Places]:
+        """Return the names of classes, or of the thirds in which numbers lie, and the place of each label's in them."""
+        if not self.spec.schema.is_classification:
+            return [*(f"the {name} third" for name in THIRDS), "all"], self._third(labels)
+        names, kind = np.unique(labels, return_inverse=True)
+        return [f"class {name}" for name in names.tolist()], kind
+
+    def _third(self, values: npt.NDArray[np.float64]) -> Places:
+        if self.thirds is None:
+            return np.full(len(values), CELLS - 1)
+        return np.where(np.isnan(values), CELLS - 1, np.searchsorted(self.thirds, values, side="right"))
+
+    def _start(self, event_us: int) -> int:
+        return event_us // self.width_us * self.width_us
+
+    def _late_ranges(self, since_us: int) -> list[Range]:
+        """Return the buckets of earlier rows that came between two slots: the ledger of counts knows them."""
+        counted = bucket_counts.c
+        late = sa.select(counted.bucket_us, counted.width_us).distinct().where(
+            counted.model == self.spec.model, counted.known_us >= self._start(since_us), counted.known_us < self.slot_us,
+            counted.bucket_us < since_us, counted.bucket_us < counted.known_us,
+        )  # fmt: skip
+        starts: set[int] = set()
+        with self.stores.database.read() as connection:
+            for bucket_us, counted_us in connection.execute(late):
+                starts |= set(range(self._start(bucket_us), bucket_us + max(counted_us, 1), self.width_us))
+        return _joined(starts, self.width_us)
+
+
+def _joined(starts: Iterable[int], width_us: int) -> list[Range]:
+    """Return buckets as ranges, neighbours joined."""
+    spans: list[Range] = []
+    for start in sorted(starts):
+        if spans and spans[-1].end_us == start:
+            spans[-1] = Range(spans[-1].start_us, start + width_us)
+        else:
+            spans.append(Range(start, start + width_us))
+    return spans

@@ -1,0 +1,258 @@
+"""The loop: read → judge → decide → act, slot by slot, for every model; the whole of it on one screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from monitoring.errors import LeaseLostError, MonitoringError
+from monitoring.journal.leases import Turn
+from monitoring.journal.probations import ProbationStep
+from monitoring.journal.tables import CHECK, RETRAIN, TICK, Request, Run
+from monitoring.judging.silence import has_arrival_clock, silence
+from monitoring.judging.slots import due_slots
+from monitoring.judging.verdict import Evidence, Verdict, judge
+from monitoring.loop.evidence import first_unseen, gather, spans_to_keep
+from monitoring.loop.label_counts import read_cohorts
+from monitoring.loop.leadership import Leadership
+from monitoring.metrics import MonitorMetrics
+from monitoring.retraining import probation
+from monitoring.retraining.plan import policy_of
+from monitoring.retraining.retraining import Conclusion, Retraining
+from monitoring.retraining.training_process import Children
+from monitoring.settings import MonitoringSettings
+from monitoring.stores import Stores
+from service.models.reasons import reason_of
+from training.clock import duration_us, from_us
+from training.errors import DatabaseUnavailableError, EvergreenError
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.registry.aliases import CHAMPION
+
+logger = logging.getLogger(__name__)
+ROLLED_BACK = ProbationStep(end="rolled_back")
+ATTEMPTS = 5  # of one slot, when judging it fails; the next slot then looks at its buckets too
+
+
+@dataclass(slots=True)
+class Watch:
+    """Everything one monitor works with.
+
+    Attributes
+    ----------
+    models
+        The models to watch; empty means all that are registered.
+    shown
+        Those of which the metrics show the last slot.
+    """
+
+    stores: Stores
+    retraining: Retraining
+    leadership: Leadership
+    metrics: MonitorMetrics
+    models: Sequence[str] = ()
+    specs: dict[str, ModelSpec] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
+
+    def spec(self, text: str) -> ModelSpec:
+        """Read a stored model file, once."""
+        if text not in self.specs:
+            self.specs[text] = parse_spec(text, stored=True)
+        return self.specs[text]
+
+
+def make_watch(stores: Stores, children: Children, metrics: MonitorMetrics, settings: MonitoringSettings) -> Watch:
+    """Put one monitor together: who wins the lease abandons the runs of those before, who loses it ends its children."""
+
+    def won(turn: Turn) -> None:
+        stores.journal.abandon_runs(turn)
+        metrics.is_leader.set(1)
+        watch.shown.clear()
+
+    def lost() -> None:
+        children.end_all()
+        metrics.is_leader.set(0)
+
+    retraining = Retraining(stores, children, metrics, settings.run_deadline)
+    leadership = Leadership(stores.journal, settings.holder, settings.lease, won, lost)
+    watch = Watch(stores, retraining, leadership, metrics, settings.models)
+    return watch
+
+
+def tick(watch: Watch, now: datetime) -> bool:
+    """Look at every model once, as the one monitor that may act.
+
+    Parameters
+    ----------
+    now
+        Machine time, for leases, deadlines and budgets; model time is read from the log.
+
+    Returns
+    -------
+    Whether something was done: then more may be due already.
+    """
+    turn = watch.leadership.lead(now)
+    if turn is None:
+        return False
+    was_busy = False
+    for record in watch.stores.registry.models():
+        if watch.models and record.name not in watch.models:
+            continue
+        try:
+            was_busy |= step(watch, turn, watch.spec(record.spec_text))
+        except LeaseLostError as error:
+            logger.warning("%s", error)
+            watch.leadership.lose()
+            watch.metrics.lease_lost_total.inc()
+            return False
+        except (Exception, SystemExit) as error:  # one model's pickle may raise anything; the models behind it are looked at all the same
+            trace = None if isinstance(error, EvergreenError | MonitoringError) else error
+            logger.error("%s: the tick failed and will be tried again: %s", record.name, reason_of(error), exc_info=trace)
+            watch.metrics.tick_failures_total.labels(record.name).inc()
+    return was_busy
+
+
+def step(watch: Watch, turn: Turn, spec: ModelSpec) -> bool:
+    """Take the next step with one model: end a run, judge the next due slot, or do what a person asked for."""
+    stores, retraining = watch.stores, watch.retraining
+    show_last_slot(watch, spec.model)
+    watermark = stores.log.watermark(spec.model)
+    if watermark is not None:
+        watch.metrics.watermark.labels(spec.model).set(watermark / 1e6)
+        if has_arrival_clock(spec.schema):
+            watch.metrics.silence.labels(spec.model).set(silence(watermark, turn.now_us, (), 0).silent_us / 1e6)
+    champion = stores.registry.alias(spec.model, CHAMPION)
+    if champion is not None:
+        seen_us = stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
+        if spec.schema.is_dated(seen_us):
+            watch.metrics.trained_through.labels(spec.model).set(seen_us / 1e6)
+    run = retraining.open_run(spec.model)
+    if run is not None:
+        ended = retraining.end(turn, run)
+        if ended is not None:
+            retraining.conclude(turn, spec, ended)
+        return ended is not None
+    slot = open_slot(watch, turn, spec, watermark)
+    if slot is not None:
+        judge_slot(watch, turn, spec, slot)
+        return True
+    requests = stores.journal.requests(spec.model)
+    if requests and watermark is not None:
+        answer(watch, turn, spec, requests[0], watermark + 1)
+        return True
+    return False
+
+
+def show_last_slot(watch: Watch, model: str) -> None:
+    """Show, once a monitor leads, what the last slot found before it did: the next one may be days away."""
+    if model in watch.shown:
+        return
+    watch.shown.add(model)
+    slots = [run.slot_us for run in watch.stores.journal.runs(model, TICK, limit=ATTEMPTS)]  # the newest may have none yet
+    for last in watch.stores.journal.verdicts(model, limit=1, slots=slots):
+        watch.metrics.show(model, last.slot_us, last.verdict, last.evidence)
+
+
+def open_slot(watch: Watch, turn: Turn, spec: ModelSpec, watermark: int | None) -> Run | None:
+    """Begin the run of the next due slot, or go on with one that was cut short; None when nothing is due."""
+    journal = watch.stores.journal
+    last = next(iter(journal.runs(spec.model, TICK, limit=1)), None)
+    if last is not None and last.state == "running":
+        return last
+    if last is not None and (last.state == "abandoned" or (last.state == "failed" and last.attempt < ATTEMPTS)):
+        return journal.begin_run(turn, spec.model, TICK, last.slot_us, again=True)
+    first = first_unseen(watch.stores.registry, watch.stores.log, spec.model) if last is None else None
+    due = due_slots(None if last is None else last.slot_us, first, watermark, duration_us(spec.watching.every))
+    return journal.begin_run(turn, spec.model, TICK, due[0]) if due else None
+
+
+def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
+    """Read, judge, decide and act for one slot; its run stays open while a child trains."""
+    stores, retraining, slot_us = watch.stores, watch.retraining, run.slot_us
+    trained = retraining.finished_before_a_crash(run)
+    if trained is not None:
+        retraining.conclude(turn, spec, trained)
+        return
+    concluded = retraining.concluded_before_a_crash(run)
+    if concluded is not None:
+        stores.journal.finish_run(turn, run.run_id, concluded.to_dict(), ROLLED_BACK if concluded.outcome == "rolled_back" else None)
+        return
+    champion = stores.registry.alias(spec.model, CHAMPION)
+    if champion is None:
+        stores.journal.finish_run(turn, run.run_id, {"outcome": "", "why": "there is no champion"})
+        return
+    try:
+        carry = stores.journal.carry(spec.model)
+        carry = replace(carry, move=probation.notice_promotion(stores, turn, spec, slot_us, carry.move))
+        cohorts = read_cohorts(stores, spec, champion.version, slot_us)
+        looked = probation.look(stores, spec, cohorts)
+        gathered = gather(stores, spec, champion.version, cohorts, carry, looked.decision)
+        evidence, carry = gathered.evidence, gathered.carry
+        verdict = judge(
+            evidence,
+            policy_of(stores, spec, champion.version),
+            spec.watching.every,
+            retraining.limits(turn, spec, slot_us, is_on_probation=looked.is_open),
+        )
+        if verdict.kind == "retrain":
+            carry = replace(carry, taught_us=evidence.labels.through_us + 1)
+        stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch)
+        for span in gathered.released:
+            stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
+        watch.metrics.judged(evidence, verdict)
+        act(watch, turn, spec, run, evidence, verdict, looked.step)
+    except (DatabaseUnavailableError, LeaseLostError):
+        raise  # nothing is known to be wrong with the slot: its run stays open and is gone on with
+    except Exception as error:  # also one of ours that we did not foresee: after some attempts the next slot has its turn
+        stores.journal.fail_run(turn, run.run_id, reason_of(error))
+        raise
+
+
+def act(watch: Watch, turn: Turn, spec: ModelSpec, run: Run, evidence: Evidence, verdict: Verdict, step: ProbationStep) -> None:
+    """Do what the verdict says, unless it is dry; then end the slot's run, or leave it to the child's end.
+
+    What is set aside twice is set aside once; what becomes of the probation is written with the end of the run.
+    """
+    stores, conclusion, rollback_test = watch.stores, Conclusion("", "; ".join(verdict.reasons)), evidence.rollback_test
+    if verdict.kind in ("quarantine", "roll_back") and not verdict.is_dry:
+        set_aside(watch, turn, evidence)
+    if verdict.kind == "roll_back" and not verdict.is_dry and rollback_test is not None:
+        conclusion = watch.retraining.roll_back(turn, spec, evidence.champion, rollback_test, evidence.slot_us)
+        step = ROLLED_BACK if conclusion.outcome == "rolled_back" else ProbationStep()
+    if verdict.kind == "retrain" and watch.retraining.begin(turn, spec, evidence, verdict, run.run_id, step) is not None:
+        return
+    stores.journal.finish_run(turn, run.run_id, conclusion.to_dict(), step)
+
+
+def set_aside(watch: Watch, turn: Turn, evidence: Evidence) -> None:
+    """Quarantine faulty rows, until a person lets them go."""
+    for span in spans_to_keep(evidence.spans, watch.stores.quarantined(evidence.model)):
+        watch.stores.journal.add_quarantine(turn, evidence.model, span.start_us, span.end_us, span.reason, slot_us=evidence.slot_us)
+
+
+def answer(watch: Watch, turn: Turn, spec: ModelSpec, request: Request, at_us: int) -> None:
+    """Do what a person asked for, as of now: look (`check`), or train (`retrain`); the gate is asked as always.
+
+    A look by hand spends no labelled rows: the next slot judges as if it had not been.
+    """
+    stores, journal = watch.stores, watch.stores.journal
+    turn = replace(turn, now=max(turn.now, from_us(request.created_us)))  # what it brings about is dated after it
+    champion = stores.registry.alias(spec.model, CHAMPION)
+    was_begun_before = any(r.slot_us == at_us for r in journal.runs(spec.model, request.kind))
+    is_ours = journal.take_request(turn, request.id, f"{spec.model}.{request.kind}.{at_us}")
+    if not is_ours or champion is None or was_begun_before:
+        return
+    cohorts = read_cohorts(stores, spec, champion.version, at_us)
+    evidence = gather(stores, spec, champion.version, cohorts, journal.carry(spec.model), None, is_slot=False).evidence
+    limits = watch.retraining.limits(turn, spec, at_us, is_on_probation=probation.is_open(stores, spec.model))
+    limits = replace(limits, is_requested=request.kind == RETRAIN)
+    verdict = judge(evidence, policy_of(stores, spec, champion.version), spec.watching.every, limits)
+    verdict = replace(verdict, reasons=(f"asked for by {request.who}", *verdict.reasons))
+    journal.record_verdict(turn, evidence, verdict)
+    is_wanted = request.kind == RETRAIN and verdict.kind == "retrain"
+    if is_wanted and watch.retraining.begin(turn, spec, evidence, verdict, None) is not None:
+        return
+    run = journal.begin_run(turn, spec.model, CHECK, at_us)
+    if run is not None:
+        journal.finish_run(turn, run.run_id, {"outcome": "", "why": "; ".join(verdict.reasons)})

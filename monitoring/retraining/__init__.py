@@ -1,0 +1,1 @@
+"""A verdict carried out: plan, training process, gate, promotion, probation."""

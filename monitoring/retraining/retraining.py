@@ -1,0 +1,251 @@
+"""Carry a verdict out: start a training child, gate what it made, promote it; or bring the previous champion back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from monitoring.journal.leases import Turn
+from monitoring.journal.probations import ProbationStep
+from monitoring.journal.tables import RETRAIN, Run
+from monitoring.judging.verdict import Evidence, Limits, Verdict
+from monitoring.log_windows import Range
+from monitoring.metrics import MonitorMetrics
+from monitoring.retraining import probation
+from monitoring.retraining.plan import Plan, make_plan
+from monitoring.retraining.training_process import Children
+from monitoring.stores import Stores
+from training.clock import from_us
+from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
+from training.evaluation.gate import Decision, decide
+from training.model_file.model_spec import ModelSpec
+from training.registry.tables import Cause
+
+logger = logging.getLogger(__name__)
+WHO = "monitor"
+CLOCK = "clock"  # in the ledger: model time was set, and the slots behind it taken back
+WEEK = timedelta(days=7)
+LEDGER_LINES = 50
+Outcome = Literal["", "promoted", "refused", "failed", "rolled_back"]
+OUTCOMES: dict[str, Outcome] = {
+    "promote": "promoted",
+    "refuse": "refused",
+    "failed": "failed",
+}  # of a retraining, by its line in the ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a slot ended, in a word and a sentence; with version and evidence where something was gated or taken back."""
+
+    outcome: Outcome
+    why: str
+    version: str | None = None
+    evidence: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"outcome": self.outcome, "why": self.why, "version": self.version, "gate": self.evidence}
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """The retrainings of one monitor, each from its verdict to the ledger line that ends it.
+
+    Attributes
+    ----------
+    deadline
+        Age at which a training child is killed; no step of the clock makes one older.
+    concluded
+        The runs, by attempt and start, that the ledger is known to have ended.
+    """
+
+    stores: Stores
+    children: Children
+    metrics: MonitorMetrics
+    deadline: timedelta = timedelta(hours=1)
+    concluded: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def limits(self, turn: Turn, spec: ModelSpec, slot_us: int, *, is_on_probation: bool) -> Limits:
+        """Read what keeps the loop from acting: cool-down in model time, budget in machine time, pause; probation is known."""
+        journal, registry = self.stores.journal, self.stores.registry
+        last = next((r for r in journal.runs(spec.model, RETRAIN, limit=20) if r.slot_us < slot_us), None)
+        this_week = [r for r in journal.retrains_started_since(spec.model, turn.now - WEEK) if r.slot_us != slot_us]
+        return Limits(
+            last_retrain_us=None if last is None else last.slot_us,
+            retrains_this_week=len(this_week),
+            is_paused=registry.get_model(spec.model).paused,
+            is_on_probation=is_on_probation,
+        )
+
+    def begin(
+        self, turn: Turn, spec: ModelSpec, evidence: Evidence, verdict: Verdict, tick_run: str | None, step: ProbationStep | None = None
+    ) -> Run | None:
+        """Begin the one retraining run of a slot and start its child; None when the gate would have too few rows.
+
+        A run that ended well before a crash is returned as it is; one that did not is begun again by the same plan. With it the slot takes
+        its step of the probation: the run of the slot itself ends later.
+        """
+        journal, slot_us = self.stores.journal, evidence.slot_us
+        spans = tuple(Range(s.start_us, s.end_us) for s in evidence.spans)
+        assert evidence.cohorts is not None  # a slot and a look by hand have read them
+        plan = make_plan(self.stores, spec, evidence.champion, evidence.cohorts, verdict.trigger or "request", spans, tick_run)
+        if plan is None:
+            return None
+        run = journal.begin_run(turn, spec.model, RETRAIN, slot_us, payload=plan.to_dict(), again=True, step=step)
+        if run is None:
+            run = next(r for r in journal.runs(spec.model, RETRAIN) if r.slot_us == slot_us)
+        else:
+            self.children.start(run)
+        self.metrics.run_in_progress.labels(spec.model).set(1)
+        self.metrics.last_run.labels(spec.model).set(turn.now.timestamp())
+        return run
+
+    def open_run(self, model: str) -> Run | None:
+        """Return the last retraining run if its child is at work or nobody has gated what it made; None otherwise.
+
+        A run whose slot was abandoned waits until the slot is begun again.
+        """
+        run = next(iter(self.stores.journal.runs(model, RETRAIN, limit=1)), None)
+        if run is None or run.state == "running":
+            return run
+        tick_run = Plan.from_dict(run.payload).tick_run
+        is_open = tick_run is None or (run.state != "abandoned" and self.stores.journal.run(tick_run).state == "running")
+        return run if is_open and not self._is_concluded(run) else None
+
+    def finished_before_a_crash(self, slot: Run) -> Run | None:
+        """Return a slot's retraining run if its child ended well but nobody gated it: the monitor died in between."""
+        runs = self.stores.journal.runs(slot.model, RETRAIN, state="done")
+        run = next((r for r in runs if r.slot_us == slot.slot_us), None)
+        is_of_the_slot = run is not None and Plan.from_dict(run.payload).tick_run == slot.run_id
+        return run if run is not None and is_of_the_slot and not self._is_concluded(run) else None
+
+    def concluded_before_a_crash(self, slot: Run) -> Conclusion | None:
+        """Return what came of a slot that was acted upon though its run did not end: the ledger says so, the monitor died in between."""
+        runs = (r for r in self.stores.journal.runs(slot.model, RETRAIN) if r.slot_us == slot.slot_us)
+        run = next((r for r in runs if Plan.from_dict(r.payload).tick_run == slot.run_id), None)
+        if run is not None and not self._is_concluded(run):
+            run = None
+        for line in self.stores.registry.ledger(slot.model, LEDGER_LINES):
+            if run is not None and (line.evidence.get("run"), line.evidence.get("attempt")) == (run.run_id, run.attempt):
+                return Conclusion(OUTCOMES[line.action], line.why, line.version, dict(line.evidence))
+            if line.action == "rollback" and line.who == WHO and line.evidence.get("slot") == from_us(slot.slot_us).isoformat():
+                return Conclusion("rolled_back", line.why, line.version, dict(line.evidence))
+            if line.action == CLOCK:
+                break
+        return None
+
+    def end(self, turn: Turn, run: Run) -> Run | None:
+        """Return a retraining run once it is over, or None while its child is at work.
+
+        A child that died without a word, or takes longer than the deadline, ends the run as failed.
+        """
+        journal = self.stores.journal
+        run = journal.run(run.run_id)
+        if run.state != "running":
+            self.children.end(run.run_id)
+            return run
+        is_late = self.children.age_seconds(run.run_id) > self.deadline.total_seconds()
+        if self.children.is_alive(run.run_id) and not is_late:
+            return None
+        last_words = self.children.end(run.run_id)
+        if journal.run(run.run_id).state == "running":
+            late = f"the training child took longer than {self.deadline} and was killed"
+            journal.fail_run(turn, run.run_id, late if is_late else f"the training child died: {last_words}")
+        return journal.run(run.run_id)
+
+    def conclude(self, turn: Turn, spec: ModelSpec, run: Run) -> None:
+        """Gate what a child made, promote or refuse it, and end the slot that asked for it."""
+        plan = Plan.from_dict(run.payload)
+        conclusion = self._conclude(turn, spec, run, plan)
+        logger.info("%s: %s: %s", spec.model, conclusion.outcome, conclusion.why)
+        self.metrics.run_in_progress.labels(spec.model).set(0)
+        self.metrics.runs_total.labels(spec.model, plan.trigger, conclusion.outcome).inc()
+        self.metrics.promotions_total.labels(spec.model, conclusion.outcome).inc()
+        self.metrics.run_seconds.labels(spec.model).set(((run.ended_us or run.started_us) - run.started_us) / 1e6)
+        if plan.tick_run is not None:
+            self.stores.journal.finish_run(turn, plan.tick_run, conclusion.to_dict())
+
+    def roll_back(self, turn: Turn, spec: ModelSpec, champion: str, decision: Decision, slot_us: int) -> Conclusion:
+        """Bring the previous champion back: it did better on the rows since the promotion. The probation ends with the slot's run."""
+        why, evidence = f"probation: {decision.reason}", {**decision.evidence, "slot": from_us(slot_us).isoformat()}
+        try:
+            alias = self.stores.registry.roll_back(
+                spec.model, expected=champion, cause=Cause(WHO, why, evidence), now=turn.now, guard=turn.guard
+            )
+        except RegistryError as error:
+            return Conclusion("refused", str(error))
+        self.metrics.rollbacks_total.labels(spec.model, "probation").inc()
+        return Conclusion("rolled_back", why, alias.version, evidence)
+
+    def _conclude(self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan) -> Conclusion:
+        """Judge the artifact a run registered against the champion its plan named; what is judged is what is promoted."""
+        registry = self.stores.registry
+        origin: dict[str, Any] = {"run": run.run_id, "attempt": run.attempt}
+        if run.state != "done":
+            why = run.error or f"the run is {run.state}"
+            registry.record(spec.model, "failed", cause=Cause(WHO, why[:500], origin), now=turn.now, guard=turn.guard)
+            return Conclusion("failed", why)
+        version = str(run.result["version"])
+        origin |= {"slot": from_us(plan.slot_us).isoformat(), "trigger": plan.trigger}
+        try:
+            decision = gate(self.stores, spec, plan, version)
+            evidence = {**origin, **decision.evidence}
+            if not decision.accepted:
+                return self._refuse(turn, plan, version, decision.reason, evidence)
+            cause = Cause(WHO, decision.reason, evidence)
+            registry.promote(spec.model, version, expected=plan.champion, cause=cause, now=turn.now, guard=turn.guard)
+            probation.start(self.stores, turn, spec, version, plan.champion, plan.slot_us)
+        except (ArtifactError, CandidateError, StalePromotionError, RegistryError) as error:
+            return self._refuse(turn, plan, version, str(error), origin)
+        return Conclusion("promoted", decision.reason, version, evidence)
+
+    def _refuse(self, turn: Turn, plan: Plan, version: str, why: str, evidence: dict[str, Any]) -> Conclusion:
+        cause = Cause(WHO, why[:500], evidence)
+        self.stores.registry.record(
+            plan.model, "refuse", version=version, previous=plan.champion, cause=cause, now=turn.now, guard=turn.guard
+        )
+        return Conclusion("refused", why, version, evidence)
+
+    def _is_concluded(self, run: Run) -> bool:
+        """Return whether the ledger says what became of a retraining run; not of one of the same slot that was taken back since."""
+        attempt = run.run_id, run.attempt, run.started_us
+        if attempt not in self.concluded:
+            for line in self.stores.registry.ledger(run.model, LEDGER_LINES):
+                if line.action == CLOCK and datetime.fromisoformat(line.evidence["model_time"]) < from_us(run.slot_us):
+                    break
+                if (line.evidence.get("run"), line.evidence.get("attempt")) == attempt[:2]:
+                    self.concluded.add(attempt)
+        return attempt in self.concluded
+
+
+def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
+    """Judge a challenger and the champion on the rows the plan kept, which neither has seen.
+
+    Raises
+    ------
+    ArtifactError
+        One of them cannot be verified or does not answer its golden rows.
+    CandidateError
+        The user's own metric cannot be asked.
+    """
+    champion, challenger = stores.load(spec.model, plan.champion), stores.load(spec.model, version)
+    challenger.self_test()
+    rows = stores.windows(spec).labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels).rows
+    unseen = rows.between(max(champion.manifest.trained_through_us, challenger.manifest.trained_through_us) + 1, plan.gate_end_us)
+    old, new = (each.predictor.predict(unseen.columns) for each in (champion, challenger))
+    decision = decide(
+        old,
+        new,
+        unseen.labels,
+        probation.judging_metric(spec, unseen.labels, [old, new], challenger.manifest.code),
+        spec.retraining.gate,
+        champion_sha256=champion.manifest.model_sha256,
+        challenger_sha256=challenger.manifest.model_sha256,
+    )
+    if spec.costs is None or not len(unseen):
+        return decision
+    costs = {name: float(spec.costs.of_rows(unseen.labels, each.label).mean()) for name, each in (("champion", old), ("challenger", new))}
+    return replace(decision, evidence={**decision.evidence, **{f"{name}_cost": value for name, value in costs.items()}})

@@ -1,0 +1,1 @@
+"""Bytes of each encoding to columns and back: JSON, CSV, Arrow, Parquet, tensors."""

@@ -1,0 +1,1 @@
+"""The prediction log: rows, counts, labels, model time, on SQLite or PostgreSQL."""

@@ -1,0 +1,225 @@
+"""Logged rows back in columns, as training and monitoring want them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import sqlalchemy as sa
+
+from service.prediction_log.tables import layouts, predictions
+from training.schema.prediction import Prediction
+from training.schema.rows import Columns, Rows, object_column
+from training.schema.schema import Schema
+
+NOT_LABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRows:
+    """Rows of the log in the order of (event time, arrival, id), and what was predicted for them.
+
+    `version` is an object array of str; `labelled_us` is the model time of each label, `NOT_LABELLED` without one;
+    ``rows.target`` is None (NaN for numbers) where there is no label.
+    """
+
+    rows: Rows
+    version: npt.NDArray[Any]
+    prediction: Prediction
+    ids: list[str]
+    labelled_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """One row of the log: its features and prediction, when, by which version, and within which request and trace.
+
+    `request_id` and `trace_id` are None in rows from before they were recorded, `label` while there is none.
+    """
+
+    model: str
+    version: str
+    arrived_us: int
+    event_us: int
+    features: dict[str, Any]
+    output: str | float
+    probabilities: dict[str, float] | None
+    label: str | None
+    request_id: str | None
+    trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Some rows of the log by the time of their prediction, without their features.
+
+    `score` is one number a row, as `Prediction.score` has it; `label` and `labelled_us` are as in `LoggedRows`.
+    """
+
+    event_us: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    label: npt.NDArray[Any]
+    labelled_us: npt.NDArray[np.int64]
+
+
+def read_prediction(connection: sa.Connection, identity: str) -> LoggedPrediction | None:
+    """Read the row of a prediction id, ``<prefix>-<row>``; None when there is none."""
+    prefix, _, row = identity.rpartition("-")
+    if not row.isdecimal() or len(row) > 9:
+        return None
+    table = predictions.c
+    chosen = sa.select(predictions, layouts.c.content).join(layouts, layouts.c.layout == table.layout)
+    logged = connection.execute(chosen.where(table.id_prefix == prefix, table.row == int(row))).one_or_none()
+    if logged is None:
+        return None
+    layout = orjson.loads(logged.content)
+    return LoggedPrediction(
+        model=logged.model,
+        version=logged.version,
+        arrived_us=logged.arrived_us,
+        event_us=logged.event_us,
+        features=dict(zip(layout["names"], orjson.loads(logged.features), strict=True)),
+        output=logged.value if logged.label is None else logged.label,
+        probabilities=None
+        if logged.probabilities is None
+        else dict(zip(layout["classes"], orjson.loads(logged.probabilities), strict=True)),
+        label=logged.label_true,
+        request_id=logged.request_id,
+        trace_id=logged.trace_id,
+    )
+
+
+def is_known(known_by: int | None) -> sa.ColumnElement[bool]:
+    """Return the condition that a row was there at a model time, if one is given: one that came late is from the time it met on."""
+    late_us = predictions.c.late_us
+    return sa.true() if known_by is None else sa.or_(late_us.is_(None), late_us <= known_by)
+
+
+def read_rows(
+    connection: sa.Connection,
+    model: str,
+    start_us: int,
+    end_us: int,
+    schema: Schema,
+    *,
+    labelled_only: bool,
+    known_by: int | None,
+) -> LoggedRows:
+    """Read the rows with ``start_us <= event time < end_us``.
+
+    Parameters
+    ----------
+    schema
+        Names and kinds of the columns wanted; a feature that a row was not asked for is missing in it.
+    labelled_only
+        Leave out rows without a label.
+    known_by
+        A model time as of which to read: without rows that came late and after it, and without labels that did.
+    """
+    table = predictions.c
+    known: sa.ColumnElement[bool] = table.label_true.is_not(None)
+    if known_by is not None:
+        known = sa.and_(known, table.labelled_us <= known_by)
+    chosen = (
+        sa.select(
+            table.id_prefix, table.row, table.version, table.layout, table.event_us, table.features, table.label, table.value,
+            table.probabilities, sa.case((known, table.label_true)), sa.case((known, table.labelled_us)),
+        )
+        .where(table.model == model, table.event_us >= start_us, table.event_us < end_us, is_known(known_by))
+        .order_by(table.event_us, table.arrived_us, table.id_prefix, table.row)
+    )  # fmt: skip
+    logged = connection.execute(chosen.where(known) if labelled_only else chosen).all()
+    prefixes, rows, versions, names, event_us, features, labels, values, probabilities, outcomes, labelled = (
+        zip(*logged, strict=True) if logged else [()] * 11
+    )
+    known_layouts = _read_layouts(connection)
+    return LoggedRows(
+        rows=Rows(
+            columns=_columns(schema, names, features, known_layouts),
+            target=_target(schema, outcomes),
+            time_us=np.array(event_us, dtype=np.int64),
+        ),
+        version=object_column(versions),
+        prediction=_prediction(schema, names, labels, values, probabilities, known_layouts),
+        ids=[f"{prefix}-{row}" for prefix, row in zip(prefixes, rows, strict=True)],
+        labelled_us=np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64),
+    )
+
+
+def read_outcomes(
+    connection: sa.Connection, model: str, schema: Schema, where: sa.ColumnElement[bool], *, known_by: int, at_once: int = 50_000
+) -> Iterator[Outcomes]:
+    """Yield what was answered and what came true of the rows `where` something holds, in parts and in no order; see `read_rows`."""
+    table = predictions.c
+    known = sa.and_(table.label_true.is_not(None), table.labelled_us <= known_by)
+    chosen = sa.select(
+        table.event_us, table.layout, table.label, table.value, table.probabilities,
+        sa.case((known, table.label_true)), sa.case((known, table.labelled_us)),
+    ).where(table.model == model, where, is_known(known_by))  # fmt: skip
+    known_layouts = _read_layouts(connection)
+    for part in connection.execution_options(yield_per=at_once).execute(chosen).partitions():
+        event_us, names, labels, values, probabilities, outcomes, labelled = zip(*part, strict=True)
+        yield Outcomes(
+            event_us=np.array(event_us, dtype=np.int64),
+            score=_prediction(schema, names, labels, values, probabilities, known_layouts).score,
+            label=_target(schema, outcomes),
+            labelled_us=np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64),
+        )
+
+
+def _read_layouts(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+    return {name: orjson.loads(content) for name, content in connection.execute(sa.select(layouts.c.layout, layouts.c.content))}
+
+
+def _columns(schema: Schema, names: Sequence[str], features: Sequence[str], known: dict[str, dict[str, Any]]) -> Columns:
+    n_rows = len(features)
+    columns: Columns = {
+        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object) for feature in schema.features
+    }
+    for layout, index in _by_layout(names):
+        decoded = orjson.loads("[" + ",".join([features[i] for i in index]) + "]")
+        for name, values in zip(known[layout]["names"], zip(*decoded, strict=True), strict=True):
+            if name in columns:
+                is_number = columns[name].dtype.kind == "f"
+                columns[name][index] = np.array(values, dtype=np.float64) if is_number else object_column(values)
+    return columns
+
+
+def _prediction(
+    schema: Schema,
+    names: Sequence[str],
+    labels: Sequence[str | None],
+    values: Sequence[float | None],
+    probabilities: Sequence[str | None],
+    known: dict[str, dict[str, Any]],
+) -> Prediction:
+    if not schema.is_classification:
+        return Prediction(np.array(values, dtype=np.float64), None, None)
+    groups = _by_layout(names)
+    classes = schema.order_classes({name: None for layout, _ in groups for name in known[layout]["classes"] or ()})
+    place = {name: column for column, name in enumerate(classes)}
+    matrix = np.zeros((len(labels), len(classes)))
+    for layout, index in groups:
+        if known[layout]["classes"] is not None:
+            decoded = np.array(orjson.loads("[" + ",".join([str(probabilities[i]) for i in index]) + "]"), dtype=np.float64)
+            columns = np.array([place[name] for name in known[layout]["classes"]], dtype=np.intp)
+            matrix[index[:, None], columns] = decoded
+    return Prediction(object_column(labels), matrix, classes)
+
+
+def _target(schema: Schema, outcomes: Sequence[str | None]) -> npt.NDArray[Any]:
+    if schema.is_classification:
+        return object_column(outcomes)
+    return np.array([np.nan if outcome is None else float(outcome) for outcome in outcomes], dtype=np.float64)
+
+
+def _by_layout(names: Sequence[str]) -> list[tuple[str, npt.NDArray[np.intp]]]:
+    array = np.array(names, dtype=object)
+    return [(name, np.flatnonzero(array == name)) for name in sorted(set(names))]

@@ -1,0 +1,1 @@
+"""What operators see: metrics of all workers, log lines, traces, memory."""

@@ -1,0 +1,10 @@
+"""The keys our worker puts into the environment of a request, beside those of PEP 3333."""
+
+ROUTE = "evergreen.route"
+"""The matched rule and its arguments."""
+WHOLE_BODY = "evergreen.body"
+"""The body: all of it is here."""
+TOO_LARGE = "evergreen.too_large"
+"""Set when the body was not read because it is larger than the limit."""
+OVERLOADED = "evergreen.overloaded"
+"""Set when the request comes while too many wait."""

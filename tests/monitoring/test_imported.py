@@ -1,0 +1,107 @@
+"""The loop with an imported champion: refitted as what it was, or only told of; no baseline before its live rows make one."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+
+from monitoring.journal.carries import Carry
+from monitoring.journal.tables import RETRAIN
+from monitoring.loop.evidence import BASELINE_ROWS, measure_performance
+from monitoring.loop.label_counts import read_cohorts
+from monitoring.stores import open_stores
+from tests.monitoring.world import DAY_US, MODEL_FILE, START, World, weather
+from training.artifacts.pickles import ORIGINAL_FILE
+from training.fitting.preprocessing import build_pipeline
+from training.model_file.model_spec import parse_spec
+from training.registry.tables import Cause
+from training.run import wrap_imported
+from training.schema.schema import frame
+from training.settings import Home
+
+ABSENT = MODEL_FILE.replace("candidates: [linear], ", "").replace("cool_down: 14d", "cool_down: 14d\n  min_new_labels: 250")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """A world whose champion is imported from a pipeline that learned from the wrong rows."""
+    made: list[World] = []
+
+    def make(wrap: Any = lambda pipeline: pipeline, model_file: str = ABSENT) -> World:
+        home = Home(tmp_path / "home").ensure()
+        world = World(open_stores(home, f"sqlite:///{home.database}"), parse_spec(model_file))
+        made.append(world)
+        schema, history = world.spec.schema, weather(0, 0, 60)
+        pipeline = build_pipeline(schema, LogisticRegression(C=0.5), scale=True, encode="onehot")
+        pipeline = wrap(pipeline.fit(frame(history.columns, schema), history.labels[::-1]))
+        registry = world.stores.registry
+        first = wrap_imported(pipeline, world.spec, history, home=home, registry=registry, now=START).version
+        registry.promote("rain", first, expected=None, cause=Cause("test", "imported"), now=START)
+        return world
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_retraining_fits_a_clone_of_the_original_and_keeps_its_hash(world: Callable[..., World]) -> None:
+    here = world()
+    registry, first = here.stores.registry, here.champion
+    here.answer_here(weather(1, 60, 22))
+
+    here.settle(here.monitor(), seconds=200)
+
+    before, after = (registry.version("rain", version) for version in (first, here.champion))
+    path = here.stores.home.artifacts / after.path
+    assert here.champion != first
+    assert before.manifest["original"]["why_not"] is None
+    assert after.manifest["original"] == before.manifest["original"]
+    assert after.manifest["algorithm"] == "original"
+    assert after.manifest["files"][ORIGINAL_FILE]["sha256"] == after.manifest["original"]["sha256"]
+    assert "retraining: each retraining fits a clone of the imported estimator" in (path / "card.md").read_text()
+
+
+def test_what_cannot_be_fitted_again_is_only_told_of(world: Callable[..., World]) -> None:
+    here = world(wrap=FrozenEstimator)
+    first = here.champion
+    here.answer_here(weather(1, 60, 22))
+
+    here.settle(here.monitor(), seconds=200)
+
+    assert here.champion == first
+    assert here.stores.journal.runs("rain", RETRAIN) == []
+    reasons = [reason for verdict in here.stores.journal.verdicts("rain", limit=None) for reason in verdict.reasons]
+    assert any(reason.startswith("would retrain: ") for reason in reasons)
+    assert "act: notify, so nothing is done" in reasons
+
+
+def test_candidates_that_are_written_compete_instead(world: Callable[..., World]) -> None:
+    here = world(wrap=FrozenEstimator, model_file=MODEL_FILE.replace("cool_down: 14d", "cool_down: 14d\n  min_new_labels: 250"))
+    first = here.champion
+    here.answer_here(weather(1, 60, 22))
+
+    here.settle(here.monitor(), seconds=200)
+
+    assert here.champion != first
+    assert here.stores.registry.version("rain", here.champion).manifest["algorithm"] == "linear"
+
+
+def test_an_imported_champion_has_no_baseline_before_its_live_rows_make_one(world: Callable[..., World]) -> None:
+    here = world()
+    here.answer(weather(1, 60, 50))
+    record = here.stores.registry.version("rain", here.champion)
+    windows, carry = here.stores.windows(here.spec), Carry().of(here.champion)
+
+    tests, firsts = [], []
+    for day in (70, 80, 90, 100, 109):
+        cohorts = read_cohorts(here.stores, here.spec, here.champion, day * DAY_US)
+        _, tested, carry = measure_performance(windows, here.spec, record, cohorts, carry, ())
+        tests.append(tested)
+        firsts.append(0 if carry.first is None else carry.first.n)
+
+    assert [tested is None for tested in tests] == [True, True, True, True, False]
+    assert firsts[2] < BASELINE_ROWS <= firsts[3]
+    assert tests[-1].source == "its first live rows"

@@ -1,0 +1,1 @@
+"""One immutable version on disk: written whole, signed, verified before anything is unpickled."""

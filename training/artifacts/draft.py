@@ -1,0 +1,140 @@
+"""What goes into an artifact, and its files on the disk."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from training.artifacts.golden_rows import Golden
+from training.artifacts.manifest import FileEntry, Manifest, digest_of
+from training.artifacts.pickles import COMPILED, GOLDEN, MODEL, ORIGINAL_FILE
+from training.compiled.compiled_model import CompiledModel
+from training.errors import ArtifactError, EvergreenError, GoldenRowsError
+from training.fitting.fitted_model import FittedModel
+from training.fitting.imported import IMPORTED
+from training.json_text import to_bytes
+from training.profiles.reference import Reference
+
+REFERENCE, CARD, SPEC, REPORT = "reference.json", "card.md", "spec.yaml", "report.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Everything that goes into an artifact; the fields are those of `Manifest` where they have its names."""
+
+    name: str
+    model: FittedModel
+    reference: Reference
+    golden: Golden
+    spec_text: str
+    data_start: datetime
+    data_end: datetime
+    trained_through_us: int
+    algorithm: str
+    compiled: CompiledModel | None = None
+    card: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    rows_digest: str | None = None
+    data_fingerprint: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    rungs: int = 0
+    fits: int = 0
+    code: Mapping[str, Any] | None = None
+    original: Mapping[str, Any] | None = None
+    original_content: bytes | None = None
+    asked: Mapping[str, Any] | None = None
+
+    @property
+    def is_checked_in_child(self) -> bool:
+        """Whether the model may need modules that a worker does not have: it has code of a user's, or was imported."""
+        return self.algorithm in (self.code or {}) or self.algorithm.startswith(IMPORTED) or self.original is not None
+
+
+def write_files(draft: Draft, folder: Path) -> dict[str, FileEntry]:
+    """Write every file of an artifact but its manifest; return their digests.
+
+    Raises
+    ------
+    ArtifactError
+        The fitted model cannot be pickled.
+    """
+    # Uncompressed where it serves, so that its arrays can be mapped; beside a compiled form it is seldom read, but hashed at each start.
+    try:
+        joblib.dump(draft.model.to_pickle(), folder / MODEL, compress=0 if draft.compiled is None else 1)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"the fitted model ({draft.algorithm}) cannot be pickled: {type(error).__name__}: {error}; what a file can hold are functions "
+            "and classes that stand by themselves in a module, without open files, locks or connections in them"
+        ) from error
+    contents = {
+        REFERENCE: to_bytes(draft.reference.to_dict()),
+        GOLDEN: to_bytes(draft.golden.to_dict()),
+        CARD: draft.card.encode(),
+        SPEC: draft.spec_text.encode(),
+        REPORT: to_bytes(draft.report),
+    }
+    if draft.original_content is not None:
+        contents[ORIGINAL_FILE] = draft.original_content
+    for name, content in contents.items():
+        write_durably(folder / name, content)
+    pickled = {MODEL: (folder / MODEL).read_bytes()}
+    if draft.compiled is not None:
+        joblib.dump(draft.compiled.to_pickle(), folder / COMPILED)
+        pickled[COMPILED] = (folder / COMPILED).read_bytes()
+    for name, content in pickled.items():
+        write_durably(folder / name, content)
+    return {name: FileEntry(digest_of(content), len(content)) for name, content in {**contents, **pickled}.items()}
+
+
+def manifest_of(draft: Draft, files: Mapping[str, FileEntry], now: datetime, libraries: Mapping[str, str]) -> Manifest:
+    """Return what the artifact says of itself."""
+    schema = draft.model.schema.to_dict()
+    shared = ("parent", "rows_digest", "data_fingerprint", "data_start", "data_end", "trained_through_us", "metrics", "seed")
+    search = ("algorithm", "params", "rungs", "fits", "durations", "code", "original", "asked")
+    return Manifest(
+        model=draft.name,
+        created=now,
+        schema=schema,
+        contract_hash=draft.model.schema.contract_hash,
+        schema_hash=digest_of(to_bytes(schema)),
+        libraries=dict(libraries),
+        bins_id=draft.reference.measures.id,
+        model_sha256=files[MODEL].sha256,
+        files=files,
+        **{name: getattr(draft, name) for name in (*shared, *search)},
+    )
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and have it on the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def compare_stored(draft: Draft, stored: FittedModel | CompiledModel) -> None:
+    """Raise GoldenRowsError where a model that was read back answers otherwise; say so where it never answers the same twice."""
+    schema = draft.model.schema
+    try:
+        draft.golden.compare(stored, schema)
+    except GoldenRowsError as error:
+        try:
+            draft.golden.compare(draft.model, schema)
+        except GoldenRowsError as again:
+            raise GoldenRowsError(f"the model answers the same rows in another way each time it is asked: {again}") from error
+        raise
+    except (EvergreenError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise GoldenRowsError(f"read back from the disk, the model raises {type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""Fitted scikit-learn models read into `compiled`, and proven equal."""

@@ -1,0 +1,1 @@
+"""Rows from tables: read, refused, split by time, fingerprinted, reported on."""

@@ -1,0 +1,1 @@
+"""Candidates chosen, tuned, calibrated and fitted."""

@@ -1,0 +1,102 @@
+"""Choose, score and fit one model: what a run does between the checked rows and the artifact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.dataset.dataset import split_by_time
+from training.errors import TooFewRowsError
+from training.evaluation.scores import Metrics, evaluate
+from training.fitting.calibration import learn_map, mapped
+from training.fitting.candidates import Candidate, baseline
+from training.fitting.fitted_model import FittedModel
+from training.fitting.refitting import Refit
+from training.fitting.search import SearchResult, ask, fit, search
+from training.model_file.model_spec import ModelSpec
+from training.progress import Progress
+from training.schema.prediction import Prediction
+from training.schema.rows import Rows
+from training.settings import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A fitted model with what is known of it.
+
+    Attributes
+    ----------
+    newest
+        Answers of a model that was not fitted on them, for the newest rows.
+    calibration
+        In words, what was done to the probabilities or why not.
+    search
+        How it was chosen; None for an imported model.
+    refit
+        What becomes of an imported model that is to be fitted again; None where candidates compete.
+    """
+
+    model: FittedModel
+    newest: Prediction
+    evaluation: Metrics
+    baseline: Metrics
+    algorithm: str
+    calibration: str
+    params: Mapping[str, Any]
+    search: SearchResult | None
+    refit: Refit | None = None
+
+
+def learn(
+    rows: Rows, spec: ModelSpec, progress: Progress, durations: dict[str, float], stop_after: int | None, backend: Backend, jobs: int
+) -> Learned:
+    """Choose on the older rows, score on the newest, fit the choice again on all of them.
+
+    The map that calibrates the scores is learned from what the model of the older rows said about the newest ones: so the
+    model that serves was fitted on every row, and its map on rows that the model of the older ones had not seen. The figures of the card
+    come from the same two steps, one share of the rows earlier.
+    """
+    watch, schema = time.perf_counter, spec.schema
+    older, newest = split_by_time(rows, spec.training.holdout)
+    chosen = search(older, spec, progress=progress, stop_after=stop_after, backend=backend, jobs=jobs)
+    durations["search"] = chosen.seconds
+    began = watch()
+    progress.start("scoring on the newest rows", 3)
+    map_before = _earlier_map(chosen.best, older, spec)
+    progress.advance("calibration")
+    older_model = fit(chosen.best, older, schema)
+    raw = ask(chosen.best, older_model, newest.columns)
+    scored = evaluate(newest, ask(chosen.best, mapped(older_model, map_before), newest.columns), schema, spec.segments, spec.more_metrics)
+    progress.advance(chosen.best.name)
+    constant = evaluate(
+        newest, fit(baseline(spec.training.seed, spec.costs), older, schema).predict(newest.columns), schema, more=spec.more_metrics
+    )
+    progress.advance("constant guess")
+    progress.done()
+    durations["evaluate"] = watch() - began
+    began = watch()
+    progress.start("fitting on all rows", 1)
+    point, how = learn_map(newest.labels, raw) if spec.training.calibrate else (None, "none: switched off")
+    how += "; class weights undone" if chosen.best.undoes_weights else ""
+    model = mapped(fit(chosen.best, rows, schema), point)
+    progress.advance(chosen.best.name)
+    progress.done()
+    durations["fit"] = watch() - began
+    unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
+    refit = None if spec.training.original is None else Refit(spec.training.original, None)
+    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit)
+
+
+def _earlier_map(best: Candidate, older: Rows, spec: ModelSpec) -> tuple[float, float] | None:
+    """Learn the map the model of the older rows would have been shipped with, from the newest of its own rows."""
+    if not (spec.training.calibrate and spec.schema.is_classification):
+        return None
+    try:
+        before, after = split_by_time(older, spec.training.holdout)
+    except TooFewRowsError:
+        return None
+    if len(set(before.labels.tolist())) < 2:
+        return None
+    return learn_map(after.labels, ask(best, fit(best, before, spec.schema), after.columns))[0]

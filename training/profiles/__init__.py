@@ -1,0 +1,1 @@
+"""Mergeable counts of columns: what the watcher compares with."""

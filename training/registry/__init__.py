@@ -1,0 +1,1 @@
+"""Versions, aliases and the ledger of every move."""

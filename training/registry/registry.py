@@ -1,0 +1,320 @@
+"""Versions, their aliases and the ledger: the mailbox through which the loop tells the service which version answers."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from training.clock import to_us
+from training.errors import RegistryError, VersionExistsError
+from training.json_text import to_text
+from training.registry import aliases, removal, tables
+from training.registry.aliases import (
+    CHAMPION,
+    MOVES,
+    PREVIOUS,
+    REMOVE,
+    find_alias,
+    known_model,
+    known_version,
+    point,
+    present_version,
+    removed_versions,
+    write_line,
+)
+from training.registry.tables import AliasRecord, Cause, Guard, LedgerEntry, ModelRecord, VersionRecord
+from training.storage.database import Database, upsert
+
+if TYPE_CHECKING:
+    from training.artifacts.artifact import Artifact
+    from training.model_file.model_spec import ModelSpec
+
+
+class Registry:
+    """Keep models, versions, aliases and the ledger in the database.
+
+    Every move and its ledger line share one transaction. A `guard` is called first in that transaction and stops it by
+    raising: that is how a watcher that lost its lease is kept from acting.
+
+    Parameters
+    ----------
+    database
+        Its tables are made or migrated at the first use, so that a registry can be made while the database is gone.
+
+    Notes
+    -----
+    All times are machine time; `now` defaults to the clock of the machine.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prepare(self) -> None:
+        """Make or migrate the tables; every other method does it when needed."""
+        self._database.prepare(tables.COMPONENT, tables.metadata, tables.VERSION)
+
+    def put_model(self, spec: "ModelSpec", *, who: str = "person", now: datetime | None = None) -> ModelRecord:
+        """Store a model file; a model that is there keeps its versions and its pause. A changed contract goes into the ledger."""
+        contract, at_us = spec.schema.contract_hash, _us(now)
+        values = {"spec_text": spec.text, "contract_hash": contract}
+        with self._writing() as connection:
+            before = connection.scalar(sa.select(tables.models.c.contract_hash).where(tables.models.c.model == spec.model))
+            if spec.model in removal.removed_models(connection):
+                before = None
+            row = {"model": spec.model, "paused": False, "created_us": at_us, **values}
+            upsert(connection, tables.models, row, ["model"], values)
+            if before != contract:
+                action, why = ("model", "first seen") if before is None else ("contract", "the model file changed the contract")
+                cause = Cause(who, why, {"contract": contract, "before": before})
+                write_line(connection, spec.model, action, None, None, cause, at_us)
+            return known_model(connection, spec.model)
+
+    def get_model(self, name: str) -> ModelRecord:
+        """Return one model; raises `UnknownModelError`."""
+        with self._reading() as connection:
+            return known_model(connection, name)
+
+    def models(self) -> list[ModelRecord]:
+        """Return all models by name."""
+        with self._reading() as connection:
+            gone = removal.removed_models(connection)
+            rows = connection.execute(sa.select(tables.models).order_by(tables.models.c.model))
+            return [ModelRecord.of(row) for row in rows if row.model not in gone]
+
+    def set_paused(self, name: str, paused: bool, cause: Cause, *, now: datetime | None = None) -> None:
+        """Pause or resume the loop of a model."""
+        with self._writing() as connection:
+            known_model(connection, name)
+            connection.execute(tables.models.update().where(tables.models.c.model == name).values(paused=paused))
+            write_line(connection, name, "pause" if paused else "resume", None, None, cause, _us(now))
+
+    def register(
+        self,
+        artifact: "Artifact",
+        *,
+        cause: Cause,
+        run_id: str | None = None,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+    ) -> VersionRecord:
+        """Make an artifact known; registering the same one again changes nothing.
+
+        Raises
+        ------
+        UnknownModelError
+            The model was never put.
+        VersionExistsError
+            The version is known with another digest.
+        """
+        manifest = artifact.manifest
+        row = {
+            "model": manifest.model,
+            "version": artifact.version,
+            "digest": artifact.digest,
+            "path": str(Path(manifest.model) / artifact.version),
+            "parent": manifest.parent,
+            "contract_hash": manifest.contract_hash,
+            "created_us": to_us(manifest.created),
+            "run_id": run_id,
+            "manifest": to_text(manifest.to_dict()),
+        }
+        with self._writing(guard) as connection:
+            known_model(connection, manifest.model)
+            is_new = upsert(connection, tables.versions, row, ["model", "version"], None) > 0
+            known = known_version(connection, manifest.model, artifact.version)
+            if known.digest != artifact.digest:
+                raise VersionExistsError(f"version {known.version} of {known.model} is registered with digest {known.digest[:12]}…")
+            if is_new:
+                cause = cause.with_evidence(digest=artifact.digest, parent=manifest.parent, run=run_id)
+                write_line(connection, manifest.model, "register", artifact.version, None, cause, _us(now))
+            return known
+
+    def check(self, guard: Guard) -> None:
+        """Ask a guard whether its holder may still write, before anything is done that no transaction can undo."""
+        with self._reading() as connection:
+            guard(connection)
+
+    def versions(self, model: str) -> list[VersionRecord]:
+        """Return the versions of a model that were not removed, the oldest first."""
+        statement = sa.select(tables.versions).where(tables.versions.c.model == model).order_by(tables.versions.c.version)
+        with self._reading() as connection:
+            gone = removed_versions(connection, model)
+            return [VersionRecord.of(row) for row in connection.execute(statement) if row.version not in gone]
+
+    def version(self, model: str, version: str) -> VersionRecord:
+        """Return one version, also one that was removed since: of that the manifest is left; raises `UnknownVersionError`."""
+        with self._reading() as connection:
+            return known_version(connection, model, version)
+
+    def remove_version(self, model: str, version: str, *, cause: Cause, now: datetime | None = None) -> VersionRecord:
+        """Remove a version; an alias that points at it is cleared. Files are the caller's to delete.
+
+        Raises
+        ------
+        RegistryError
+            It is the champion.
+        UnknownVersionError
+            It is not there, or was removed before.
+        """
+        with self._writing() as connection:
+            return removal.remove_version(connection, model, version, cause, _us(now))
+
+    def remove_model(self, model: str, *, cause: Cause, now: datetime | None = None) -> list[VersionRecord]:
+        """Remove a model, its aliases and its versions, and return those; raises `UnknownModelError`."""
+        with self._writing() as connection:
+            known_model(connection, model)
+            return removal.remove_model(connection, model, cause, _us(now))
+
+    def alias(self, model: str, alias: str) -> AliasRecord | None:
+        """Return where an alias points, or None."""
+        with self._reading() as connection:
+            return find_alias(connection, model, alias)
+
+    def aliases(self) -> list[AliasRecord]:
+        """Return all aliases of all models: one query, cheap enough to ask twice a second."""
+        statement = (
+            sa.select(tables.aliases).where(tables.aliases.c.version.is_not(None)).order_by(tables.aliases.c.model, tables.aliases.c.alias)
+        )
+        with self._reading() as connection:
+            return [AliasRecord.of(row) for row in connection.execute(statement)]
+
+    def promote(
+        self,
+        model: str,
+        version: str,
+        *,
+        expected: str | None,
+        cause: Cause,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+        force: bool = False,
+    ) -> AliasRecord:
+        """Make a version the champion, if the champion is still the one that was judged.
+
+        `previous` becomes the old champion; a `challenger` alias on the version is cleared.
+
+        Parameters
+        ----------
+        expected
+            The champion the decision was made against; None when there was none.
+        cause
+            Who promotes, why, and what the decision rests on; goes into the ledger.
+        force
+            Promote in spite of a changed contract; the ledger says so.
+
+        Raises
+        ------
+        StalePromotionError
+            The champion is another one by now.
+        ContractChangedError
+            The version answers other requests than the champion or the model file says.
+        UnknownVersionError
+            The version is not registered.
+        RegistryError
+            The version is the champion already.
+        """
+        with self._writing(guard) as connection:
+            return aliases.promote(connection, model, version, expected, cause, _us(now), force=force)
+
+    def roll_back(
+        self,
+        model: str,
+        *,
+        expected: str | None,
+        cause: Cause,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+    ) -> AliasRecord:
+        """Undo the last promotion: the version before it is the champion again.
+
+        Promotions are a stack: after A, B, C were promoted, rolling back gives champion B with previous A, rolling back
+        again gives champion A with no previous. The version rolled back from is never `previous`, so that a second roll
+        back cannot bring it back.
+
+        Raises
+        ------
+        StalePromotionError
+            The champion is not `expected` any more.
+        UnknownVersionError
+            There is nothing to go back to.
+        """
+        with self._writing(guard) as connection:
+            return aliases.roll_back(connection, model, expected, cause, _us(now))
+
+    def set_alias(
+        self,
+        model: str,
+        alias: str,
+        version: str | None,
+        *,
+        cause: Cause,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """Point an alias such as `challenger` at a version, or at nothing.
+
+        Raises
+        ------
+        RegistryError
+            `champion` and `previous` move by `promote` and `roll_back` only.
+        """
+        if alias in (CHAMPION, PREVIOUS):
+            raise RegistryError(f"the alias {alias} moves by promote and roll_back only")
+        with self._writing(guard) as connection:
+            known_model(connection, model)
+            if version is not None:
+                present_version(connection, model, version)
+            before = find_alias(connection, model, alias)
+            at_us = _us(now)
+            point(connection, model, alias, version, at_us)
+            write_line(connection, model, alias, version, before.version if before else None, cause, at_us)
+
+    def record(
+        self,
+        model: str,
+        action: str,
+        *,
+        version: str | None = None,
+        previous: str | None = None,
+        cause: Cause,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """Write a ledger line that moves nothing, such as a refusal at the gate.
+
+        Raises
+        ------
+        RegistryError
+            The action is one that only a move may write.
+        """
+        if action in (*MOVES, REMOVE):
+            raise RegistryError(f"a {action} is written by the move itself")
+        with self._writing(guard) as connection:
+            write_line(connection, model, action, version, previous, cause, _us(now))
+
+    def ledger(self, model: str | None = None, limit: int | None = 100) -> list[LedgerEntry]:
+        """Return the last lines of the ledger, the newest first; of one model or of all."""
+        statement = sa.select(tables.ledger).order_by(tables.ledger.c.seq.desc()).limit(limit)
+        if model is not None:
+            statement = statement.where(tables.ledger.c.model == model)
+        with self._reading() as connection:
+            return [LedgerEntry.of(row) for row in connection.execute(statement)]
+
+    def _reading(self) -> AbstractContextManager[sa.Connection]:
+        self.prepare()
+        return self._database.read()
+
+    @contextmanager
+    def _writing(self, guard: Guard | None = None) -> Iterator[sa.Connection]:
+        self.prepare()
+        with self._database.write() as connection:
+            if guard is not None:
+                guard(connection)
+            yield connection
+
+
+def _us(now: datetime | None) -> int:
+    return to_us(datetime.now(UTC) if now is None else now)

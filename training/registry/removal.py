@@ -1,0 +1,42 @@
+"""Versions and models leave the registry, within a transaction that somebody else opened: the ledger says so, manifests stay."""
+
+import sqlalchemy as sa
+
+from training.errors import RegistryError
+from training.registry import tables
+from training.registry.aliases import CHAMPION, REMOVE, find_alias, point, present_version, removed_versions, write_line
+from training.registry.tables import Cause, VersionRecord
+
+
+def remove_version(connection: sa.Connection, model: str, version: str, cause: Cause, at_us: int) -> VersionRecord:
+    """Remove a version that is not the champion; other aliases that point at it point nowhere afterwards."""
+    record = present_version(connection, model, version)
+    champion = find_alias(connection, model, CHAMPION)
+    if champion is not None and champion.version == version:
+        raise RegistryError(f"{version} is the champion of {model}: promote another version first, or remove the model")
+    pointing = sa.select(tables.aliases.c.alias).where(tables.aliases.c.model == model, tables.aliases.c.version == version)
+    cleared = sorted(connection.scalars(pointing))
+    for alias in cleared:
+        point(connection, model, alias, None, at_us)
+    write_line(connection, model, REMOVE, version, None, cause.with_evidence(aliases_cleared=cleared), at_us)
+    return record
+
+
+def remove_model(connection: sa.Connection, model: str, cause: Cause, at_us: int) -> list[VersionRecord]:
+    """Remove a model with all its versions and aliases; the same name may be used again, as if for the first time."""
+    gone = removed_versions(connection, model)
+    rows = connection.execute(sa.select(tables.versions).where(tables.versions.c.model == model).order_by(tables.versions.c.version))
+    left = [record for record in map(VersionRecord.of, rows) if record.version not in gone]
+    for record in left:
+        write_line(connection, model, REMOVE, record.version, None, cause, at_us)
+    connection.execute(sa.delete(tables.aliases).where(tables.aliases.c.model == model))
+    write_line(connection, model, REMOVE, None, None, cause.with_evidence(versions=[record.version for record in left]), at_us)
+    return left
+
+
+def removed_models(connection: sa.Connection) -> set[str]:
+    """Return the models that were removed and not put again since."""
+    line = tables.ledger.c
+    lines = sa.or_(line.action == "model", sa.and_(line.action == REMOVE, line.version.is_(None)))
+    last = {row.model: row.action for row in connection.execute(sa.select(line.model, line.action).where(lines).order_by(line.seq))}
+    return {model for model, action in last.items() if action == REMOVE}

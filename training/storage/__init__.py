@@ -1,0 +1,1 @@
+"""One database, SQLite or PostgreSQL: engines, transactions, migrations, the write lock."""
