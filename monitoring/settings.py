@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from service.ports import is_loopback
+from service.errors import ServiceError
+from service.ports import is_loopback, split_bind
 from training.errors import SettingsError
 from training.settings import Home
 from training.settings import from_environment as training_settings
@@ -72,8 +73,10 @@ def from_environment(environment: Mapping[str, str]) -> MonitoringSettings:
     """
     core = training_settings(environment)
     bind = environment.get("EVERGREEN_MONITOR_BIND") or "127.0.0.1:8001"
-    if not bind.rpartition(":")[2].isdigit() or not bind.rpartition(":")[0]:
-        raise SettingsError(f"EVERGREEN_MONITOR_BIND is {bind!r}; it must be host:port, such as 127.0.0.1:8001")
+    try:
+        split_bind(bind, "EVERGREEN_MONITOR_BIND")
+    except ServiceError as error:
+        raise SettingsError(str(error)) from error
     level = (environment.get("EVERGREEN_LOG_LEVEL") or "INFO").upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise SettingsError(f"EVERGREEN_LOG_LEVEL is {level!r}; it must be DEBUG, INFO, WARNING or ERROR")

@@ -4,6 +4,7 @@
 
     ServiceError
     ├── SettingsError               the process cannot start like this
+    │   └── AddressTakenError       something listens there already
     ├── RequestError                the caller's mistake (4xx)
     │   ├── UnreadableBodyError     not JSON, or not the JSON we read
     │   ├── InvalidRowsError        rows or labels that break the schema, each named
@@ -53,6 +54,10 @@ class ServiceError(Exception):
 
 class SettingsError(ServiceError):
     """A setting is missing or wrong; the message says which and what is allowed."""
+
+
+class AddressTakenError(SettingsError):
+    """Something listens on the address already."""
 
 
 class RequestError(ServiceError):

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import time
 
-from service.errors import SettingsError
+from service.errors import AddressTakenError, SettingsError
+
+
+def split_bind(text: str, variable: str) -> tuple[str, int]:
+    """Return host and port of an address to listen on; raises SettingsError with the name of its variable.
+
+    Examples
+    --------
+    >>> split_bind("[::1]:9000", "EVERGREEN_BIND")
+    ('::1', 9000)
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(f"{variable} is {text!r}; it must be host:port, for example 127.0.0.1:8000")
+    return host.strip("[]"), int(port)
 
 
 def refuse_taken(bind: str, variable: str, *, wait_seconds: float = 0.0) -> None:
-    """Raise SettingsError when something listens on `bind` already, and goes on to, naming the variable that sets another address.
+    """Raise SettingsError, which names the variable that sets another address, when one cannot listen on `bind`.
+
+    Parameters
+    ----------
+    wait_seconds
+        So long something that listens there already may take to go; AddressTakenError is raised when it stays.
 
     Examples
     --------
     >>> with socket.create_server(("127.0.0.1", 0)) as taken:
     ...     refuse_taken(f"127.0.0.1:{taken.getsockname()[1]}", "EVERGREEN_BIND")
     Traceback (most recent call last):
-    service.errors.SettingsError: cannot listen on 127.0.0.1:...: Address already in use. ...
+    service.errors.AddressTakenError: cannot listen on 127.0.0.1:...: Address already in use. ...
     """
     deadline = time.monotonic() + wait_seconds
-    while (error := _why_taken(bind)) is not None:
+    host, port = split_bind(bind, variable)
+    while (error := _why_taken(host, port)) is not None:
+        reason = f"cannot listen on {bind}: {getattr(error, 'strerror', None) or error}"
+        if getattr(error, "errno", None) != errno.EADDRINUSE:
+            raise SettingsError(f"{reason}. Set {variable} to another address") from error
         if time.monotonic() >= deadline:
-            raise SettingsError(
-                f"cannot listen on {bind}: {error.strerror}. Is Evergreen running already? Set {variable} to use another port"
-            ) from error
+            raise AddressTakenError(f"{reason}. Is Evergreen running already? Set {variable} to use another port") from error
         time.sleep(0.05)
 
 
-def _why_taken(bind: str) -> OSError | None:
-    host, _, port = bind.rpartition(":")
+def _why_taken(host: str, port: int) -> OSError | UnicodeError | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError as error:
+            probe.bind((host, port))
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no look-up takes
             return error
     return None
 

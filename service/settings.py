@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import SettingsError
-from service.ports import is_loopback
+from service.ports import is_loopback, split_bind
 from service.prediction_log.ids import MAX_ROWS_PER_ID
 from training import errors
 from training.settings import Home, code_folder, default_database_url
@@ -135,7 +135,7 @@ def from_environment(environment: Mapping[str, str], *, metrics_folder: Path | N
     """
     read = _Reader(environment)
     home = Home(Path(read.text("HOME", ".evergreen")).absolute())
-    host, port = _address(read.text("BIND", "127.0.0.1:8000"))
+    host, port = split_bind(read.text("BIND", "127.0.0.1:8000"), "EVERGREEN_BIND")
     return ServiceSettings(
         home=home,
         database_url=read.text("DATABASE_URL", "") or _database_url(home),
@@ -209,13 +209,6 @@ def _code_folder(environment: Mapping[str, str]) -> Path | None:
         return code_folder(environment)
     except errors.SettingsError as error:
         raise SettingsError(str(error)) from error
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise SettingsError(f"EVERGREEN_BIND is {text!r}; it must be host:port, for example 127.0.0.1:8000")
-    return host.strip("[]"), int(port)
 
 
 def _names(text: str) -> tuple[str, ...] | None:

@@ -74,21 +74,21 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration the way `parse_duration` reads it.
+    """Write a duration the way `parse_duration` reads it, and model files write it: in days at the most.
 
     Examples
     --------
     >>> format_duration(timedelta(days=14))
-    '2w'
+    '14d'
     >>> format_duration(timedelta(hours=36))
     '1d12h'
     """
     rest = duration_us(duration)
     sign, rest = ("-", -rest) if rest < 0 else ("", rest)
     parts = []
-    for unit in "wdhm":
+    for unit in "dhm":
         count, rest = divmod(rest, _UNITS[unit])
         parts += [f"{count}{unit}"] if count else []
     if rest or not parts:
-        parts.append(f"{rest / 1_000_000:g}s")
+        parts.append(f"{rest // 1_000_000}{f'.{rest % 1_000_000:06}'.rstrip('.0')}s")
     return sign + "".join(parts)

@@ -13,7 +13,7 @@ from training.clock import duration_us
 from training.dataset.dataset import read_table, rows_from_columns, shuffled
 from training.dataset.maturity import LabelledShare, covered_rows, labelled_shares, mature_rows
 from training.dataset.report import LEAST_ROWS, DataReport, check
-from training.errors import TooFewRowsError
+from training.errors import DataError, TooFewRowsError
 from training.model_file.model_spec import ModelSpec
 from training.schema.rows import Rows
 from training.schema.sources import Query
@@ -55,9 +55,7 @@ def learnable_rows(rows: Rows | pd.DataFrame | Path | str | Query, spec: ModelSp
         The rows do not fit the schema or are too few to learn from.
     """
     table = spec.watching.drift.reference
-    calm = read_table(table, spec.schema, spec.read) if isinstance(table, Path) and is_by_hand else None
-    if calm is not None and len(calm) < LEAST_ROWS:
-        raise TooFewRowsError(f"{table} of watching.drift.reference has {len(calm)} rows; {LEAST_ROWS} are the least")
+    calm = _calm(table, spec) if isinstance(table, Path) and is_by_hand else None
     whole = rows if isinstance(rows, Rows) else _read(rows, spec)
     if whole.target is None:
         raise TooFewRowsError(f"the rows have no column {spec.schema.target!r} to learn from")
@@ -80,6 +78,19 @@ def learnable_rows(rows: Rows | pd.DataFrame | Path | str | Query, spec: ModelSp
         learned = shuffled(learned, spec.training.seed)
         return LearnableRows(learned, report, learned, np.arange(len(learned)), calm)
     return LearnableRows(learned, report, mature.slice(0, int(places[-1]) + 1), places, calm)
+
+
+def _calm(table: Path, spec: ModelSpec) -> Rows:
+    """Read the table of a reference; whatever is wrong with it is said with the field that names it."""
+    field = "watching.drift.reference"
+    try:
+        rows = read_table(table, spec.schema, spec.read)
+    except DataError as error:
+        error.args = (f"{field}: {error}",)
+        raise
+    if len(rows) < LEAST_ROWS:
+        raise TooFewRowsError(f"{field}: {table}: got {len(rows)} rows, wanted at least {LEAST_ROWS}")
+    return rows
 
 
 def _read(table: pd.DataFrame | Path | str | Query, spec: ModelSpec) -> Rows:

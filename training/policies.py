@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from training.clock import format_duration
+
 CandidateName = Literal["linear", "forest", "boosting"]
 CANDIDATES: tuple[CandidateName, ...] = ("linear", "forest", "boosting")
 MONOTONIC: tuple[CandidateName, ...] = ("forest", "boosting")  # the families that can be held to features with a direction
@@ -62,9 +64,9 @@ class Budget:
     fits: int | None = None
 
     def __str__(self) -> str:
-        if self.seconds is None and self.fits is None:
-            return "all"
-        return f"{self.fits} fits" if self.fits is not None else f"{self.seconds:g}s"
+        if self.fits is not None:
+            return f"{self.fits} fit{'s' * (self.fits != 1)}"
+        return "all" if self.seconds is None else format_duration(timedelta(seconds=self.seconds))
 
 
 @dataclass(frozen=True, slots=True)

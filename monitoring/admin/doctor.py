@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from monitoring.admin.workbench import Workbench
 from monitoring.known_tables import KNOWN_TABLES
-from service.errors import ServiceError, SettingsError
+from service.errors import AddressTakenError, ServiceError, SettingsError
 from service.ports import refuse_taken
 from service.recording.disk_room import shortage
 from service.recording.spool import KEPT_SUFFIX
@@ -213,8 +213,11 @@ def _ports(bench: Workbench) -> Iterator[Check]:
         bind = bench.environment.get(variable) or default
         try:
             refuse_taken(bind, variable)
-        except SettingsError:
+        except AddressTakenError:
             yield Check(f"port of the {name}", "warning", f"{bind} is in use: Evergreen is running, or something else is")
+            continue
+        except SettingsError as error:
+            yield Check(f"port of the {name}", "broken", str(error))
             continue
         yield Check(f"port of the {name}", "ok", f"{bind} is free")
 

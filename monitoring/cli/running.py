@@ -32,10 +32,10 @@ def up_verb(bench: Workbench, model_files: tuple[Path, ...], screen: Screen) -> 
 @click.command("replay")
 @click.argument("model_file", type=INPUT_FILE)
 @click.argument("table", type=INPUT_FILE)
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The running service.")
+@click.option("--url", metavar="URL", help="The running service; default http://$EVERGREEN_BIND, else http://127.0.0.1:8000.")
 @screen_option
 @click.pass_obj
-def replay_verb(bench: Workbench, model_file: Path, table: Path, url: str, screen: Screen) -> None:
+def replay_verb(bench: Workbench, model_file: Path, table: Path, url: str | None, screen: Screen) -> None:
     """Send the rows of a labelled TABLE to a running service in their order, labels with their delay.
 
     Waits for the monitor at each slot, so the outcome does not depend on the machine's speed. Reads the service's database to know
@@ -43,7 +43,9 @@ def replay_verb(bench: Workbench, model_file: Path, table: Path, url: str, scree
 
     Example: evergreen replay examples/bikes/model.yaml examples/bikes/live.csv.gz
     """
+    from monitoring.local.client import url_of
     from monitoring.local.replay import replay
+    from service.settings import from_environment as service_settings
     from training.clock import from_us
     from training.dataset.dataset import read_table
     from training.model_file.model_spec import load_spec
@@ -52,7 +54,7 @@ def replay_verb(bench: Workbench, model_file: Path, table: Path, url: str, scree
     done = replay(
         read_table(table, spec.schema, spec.read),
         spec,
-        url,
+        url_of(service_settings(bench.environment).bind) if url is None else url,
         database=bench.database,
         key=bench.environment.get("EVERGREEN_KEY"),
         on_slot=lambda slot: screen.note(f"{from_us(slot.slot_us):%Y-%m-%d %H:%M}  {slot.verdict:<10} {'; '.join(slot.reasons)}"),

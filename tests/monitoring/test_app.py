@@ -225,6 +225,8 @@ def test_connections_without_end_take_a_bounded_number_of_threads_and_keep_no_pr
     ("name", "value"),
     [
         ("EVERGREEN_MONITOR_BIND", "8001"),
+        ("EVERGREEN_MONITOR_BIND", "127.0.0.1:99999"),
+        ("EVERGREEN_MONITOR_BIND", "127.0.0.1:²"),
         ("EVERGREEN_TICK_SECONDS", "often"),
         ("EVERGREEN_LEASE_SECONDS", "0"),
         ("EVERGREEN_LOG_LEVEL", "loud"),

@@ -34,6 +34,7 @@ def test_loopback_is_known_in_every_spelling(host: str) -> None:
     [
         ("BIND", "8000"),
         ("BIND", "localhost:http"),
+        ("BIND", "localhost:²"),
         ("WORKERS", "0"),
         ("MAX_ROWS", "many"),
         ("MAX_ROWS", "99999999"),

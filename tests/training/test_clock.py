@@ -23,6 +23,11 @@ def test_a_duration_is_read_and_written_back(text: str, duration: timedelta) -> 
     assert parse_duration(format_duration(duration)) == duration
 
 
+@pytest.mark.parametrize("text", ["1h", "5d", "14d", "400d", "1d12h", "90d", "0.5s", "59.123456s", "30m", "3h1m0.000001s"])
+def test_a_duration_is_shown_as_a_model_file_writes_it(text: str) -> None:
+    assert format_duration(parse_duration(text)) == text
+
+
 @pytest.mark.parametrize("text", ["", "14", "d", "14 fortnights", "-3d", "0s", "3d!", "99999999999w"])
 def test_what_is_no_duration_is_refused_with_the_text_in_the_message(text: str) -> None:
     with pytest.raises(DurationError, match=r"duration|lasts|longer"):

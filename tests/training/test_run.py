@@ -16,6 +16,7 @@ from training.dataset.dataset import read_rows, read_table
 from training.errors import CandidateError, DataError, NothingBeatsBaselineError, SchemaError, TooFewRowsError
 from training.fitting.candidates import candidates_for
 from training.fitting.search import fit
+from training.learnable_rows import learnable_rows
 from training.model_file.model_spec import ModelSpec, load_spec, parse_spec
 from training.policies import Budget, LabelPolicy
 from training.registry.registry import Registry
@@ -408,10 +409,26 @@ def test_a_table_of_reference_is_read_by_hand_and_not_by_the_loop(spec_of: Specs
     assert (by_hand.total.rows, int(by_hand.total.counts["@score"].sum())) == (100, 100)
     for few in (0, 59):
         calm[:few].to_csv(tmp_path / "calm.csv", index=False)
-        with pytest.raises(TooFewRowsError, match=rf"calm\.csv of watching\.drift\.reference has {few} rows; 60 are the least"):
+        with pytest.raises(TooFewRowsError, match=rf"^watching\.drift\.reference: .*calm\.csv: got {few} rows, wanted at least 60$"):
             train(rows, spec, home=home, now=NOW)
     (tmp_path / "calm.csv").unlink()
     by_loop = train(rows, spec, home=home, now=NOW, right=Right("r", lambda _: None, {})).made.draft.reference
     assert by_loop.total.rows == 600
-    with pytest.raises(DataError, match=r"calm\.csv cannot be read"):
+    with pytest.raises(DataError, match=r"^watching\.drift\.reference: the table .*calm\.csv cannot be read"):
         train(rows, spec, home=home, now=NOW)
+
+
+def test_a_bad_value_in_a_table_of_reference_is_named_with_the_field_the_row_and_what_is_wanted(
+    spec_of: Specs, rows_of: Make, tmp_path: Path
+) -> None:
+    rows = rows_of(spec_of("regression").schema)
+    calm = pd.DataFrame(rows.columns)[:100].assign(t=np.arange(100), d=pd.to_datetime(rows.columns["d"][:100], unit="s"))
+    calm.assign(a=["warm", *calm["a"][1:]]).to_csv(tmp_path / "calm.csv", index=False)
+    spec = parse_spec(spec_of("regression", "watching: {drift: {reference: calm.csv}}").text, tmp_path)
+
+    with pytest.raises(DataError) as refused:
+        learnable_rows(rows, spec)
+
+    assert str(refused.value).startswith(f"watching.drift.reference: {tmp_path / 'calm.csv'}: 1 value(s) do not fit the schema\n")
+    assert "row 0, column 'a': got 'warm', wanted" in str(refused.value)
+    assert [problem.column for problem in refused.value.problems] == ["a"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from training.clock import format_duration
 from training.errors import SpecError, SpecProblem
 from training.evaluation.losses import DEFAULT_METRIC, METRICS, Metric, cost_metric
 from training.evaluation.own_metric import own_metric
@@ -99,7 +99,7 @@ class ModelSpec:
             "metric": self.own_metric,
             "search": None if training.search == "halving" else training.search,
             "class_weight": training.class_weight,
-            "half_life": None if training.half_life is None else f"{training.half_life / timedelta(days=1):g}d",
+            "half_life": None if training.half_life is None else format_duration(training.half_life),
             "costs": None if self.costs is None else dict(zip(self.costs.classes, map(list, self.costs.table), strict=True)),
             "monotonic": {f.name: f.monotonic for f in self.schema.features if f.monotonic is not None},
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from training.clock import format_duration
 from training.errors import SpecError, SpecProblem
 from training.model_file.bounds import first_excess
 from training.model_file.keys import ModelKeys
@@ -95,13 +96,16 @@ def _later_rules(loaded: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
     """Yield what makes no sense together, by field: labels that all come too late, rows that no look sees, or that are gone before it."""
     labels, watching = loaded.get("labels") or LabelPolicy(), loaded.get("watching") or WatchingPolicy()
     if labels.delay is not None and labels.delay > labels.too_late:
-        yield ("labels", "delay"), f"{_days(labels.delay)} is beyond too_late ({_days(labels.too_late)}): no label would count"
-    window, every = _days(watching.window), _days(watching.every)
+        yield (
+            ("labels", "delay"),
+            f"{format_duration(labels.delay)} is beyond too_late ({format_duration(labels.too_late)}): no label would count",
+        )
+    window, every = format_duration(watching.window), format_duration(watching.every)
     if watching.window < watching.every:
         message = f"{window} is under a slot, which is as long as every ({every}): rows between two windows would never be looked at"
         yield ("watching", "window"), message
     if watching.promise < watching.every:
-        yield ("watching", "promise"), f"{_days(watching.promise)} is under a slot ({every}): every look might be a false alarm"
+        yield ("watching", "promise"), f"{format_duration(watching.promise)} is under a slot ({every}): every look might be a false alarm"
     yield from _forgotten(labels, loaded.get("training") or TrainingPolicy(), watching, loaded.get("retention") or RetentionPolicy())
 
 
@@ -109,24 +113,25 @@ def _forgotten(
     labels: LabelPolicy, training: TrainingPolicy, watching: WatchingPolicy, retention: RetentionPolicy
 ) -> Iterator[tuple[_Path, str]]:
     """Yield the spans that are longer than the log keeps rows."""
-    kept, window, is_classic = f"retention.log ({_days(retention.log)})", _days(watching.window), watching.drift.rule == "classic"
+    kept, window = f"retention.log ({format_duration(retention.log)})", format_duration(watching.window)
+    is_classic = watching.drift.rule == "classic"
     if watching.window * (2 if is_classic else 1) > retention.log:
         looked_at = f"twice {window}, which rule: classic looks at, is" if is_classic else f"{window} is"
         yield ("watching", "window"), f"{looked_at} beyond {kept}: rows would be gone before the look at them"
     elif labels.delay is not None and labels.delay + watching.window > retention.log:
-        message = (
-            f"{_days(labels.delay)} and watching.window ({window}) are together beyond {kept}: rows would be gone before their labels count"
-        )
-        yield ("labels", "delay"), message
+        together = f"{format_duration(labels.delay)} and watching.window ({window}) are together beyond {kept}"
+        yield ("labels", "delay"), f"{together}: rows would be gone before their labels count"
     reference = watching.drift.reference
     if isinstance(reference, timedelta) and reference > retention.log:
-        yield ("watching", "drift", "reference"), f"{_days(reference)} is beyond {kept}: its first rows would be gone before its last"
+        yield (
+            ("watching", "drift", "reference"),
+            f"{format_duration(reference)} is beyond {kept}: its first rows would be gone before its last",
+        )
     if training.window is not None and training.window > retention.log:
-        yield ("training", "window"), f"{_days(training.window)} is beyond {kept}: rows would be gone before they are learned from"
-
-
-def _days(duration: timedelta) -> str:
-    return f"{duration / timedelta(days=1):g}d"
+        yield (
+            ("training", "window"),
+            f"{format_duration(training.window)} is beyond {kept}: rows would be gone before they are learned from",
+        )
 
 
 def _reserved_names(written: Any, lines: Mapping[_Path, int]) -> Iterator[SpecProblem]:

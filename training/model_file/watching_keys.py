@@ -11,7 +11,7 @@ from typing import Any, Literal
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from training import policies
-from training.clock import parse_duration
+from training.clock import format_duration, parse_duration
 from training.errors import DurationError
 from training.model_file.fields import Duration, Keys, choice, count, share, tuples
 from training.profiles.bins import DISTANCE, MISSING, OUTPUTS, PRODUCT, RESIDUAL
@@ -154,9 +154,9 @@ class WatchingKeys(Keys):
         default = policies.WatchingPolicy()
         bucket = loaded.get("bucket", default.bucket)
         errors = {
-            key: [f"must be a whole number of buckets ({bucket})"]
+            key: [f"{format_duration(span)} is no whole number of buckets ({format_duration(bucket)})"]
             for key in ("every", "window")
-            if loaded.get(key, getattr(default, key)) % bucket
+            if (span := loaded.get(key, getattr(default, key))) % bucket
         }
         if errors:
             raise ValidationError(errors)

@@ -97,6 +97,22 @@ def test_a_port_in_use_is_told(trained_home: Path, variable: str) -> None:
     assert states == {bind: "warning" if name == variable else "ok" for name, bind in binds.items()}
 
 
+@pytest.mark.parametrize("variable", ["EVERGREEN_BIND", "EVERGREEN_MONITOR_BIND"])
+@pytest.mark.parametrize(
+    ("bind", "detail"),
+    [
+        ("a..b:8000", "cannot listen on a..b:8000: "),
+        ("localhost", "{} is 'localhost'; it must be host:port"),
+        ("127.0.0.1:99999", "{} is '127.0.0.1:99999'; it must be host:port"),
+    ],
+)
+def test_an_address_nobody_can_listen_on_is_broken_and_not_in_use(tmp_path: Path, variable: str, bind: str, detail: str) -> None:
+    checks = look(tmp_path / "home", **{variable: bind})
+
+    check = checks["port of the service" if variable == "EVERGREEN_BIND" else "port of the monitoring"]
+    assert (check.state, check.detail.startswith(detail.format(variable))) == ("broken", True)
+
+
 @pytest.mark.parametrize(("version", "state"), [((3, 51, 2), "warning"), ((3, 51, 3), "ok")], ids=["older", "fixed"])
 def test_a_sqlite_with_the_wal_bug_is_warned_of(
     version: tuple[int, int, int], state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ from monitoring.journal.leases import Turn
 from monitoring.journal.tables import TICK
 from service.prediction_log.tables import lock_clock
 from tests.conftest import Once
+from tests.ports import free_port
 from training.clock import to_us
 
 Call = Callable[..., "Outcome"]
@@ -63,6 +64,25 @@ def second_version(trained_template: Path, trained_home: Path, bikes_file: Path,
     made = once("trained-twice", make)
     shutil.copytree(made / "home", trained_home, dirs_exist_ok=True)
     return (made / "version").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ((), "http://127.0.0.1:{}"),
+        (("--url", "http://localhost:{}"), "http://localhost:{}"),
+    ],
+    ids=["the address of the environment", "another"],
+)
+def test_a_replay_without_a_service_says_where_none_answers(
+    options: tuple[str, ...], url: str, trained_home: Path, bikes_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    environment = {"EVERGREEN_HOME": str(trained_home), "EVERGREEN_BIND": f"0.0.0.0:{port}"}
+
+    code = run(["replay", str(bikes_file), str(bikes_file.with_name("live.csv.gz")), *(o.format(port) for o in options)], environment)
+
+    assert (code, capsys.readouterr().err.startswith(f"error: no service answers at {url.format(port)} (")) == (1, True)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -148,7 +168,7 @@ def test_status_says_what_is_served_and_what_the_loop_does(call: Call) -> None:
     assert status["model"] == "bikes"
     assert status["loop"] == "acts"
     assert status["rows"] == 0
-    assert status["next_look"] == "within 1w (model time) of the first row that is newer than what the champion learned from"
+    assert status["next_look"] == "within 7d (model time) of the first row that is newer than what the champion learned from"
     assert "first version" in status["last_move"]
 
 

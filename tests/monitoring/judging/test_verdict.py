@@ -95,7 +95,7 @@ WORSE_SENTENCE = (
 )
 TOO_FEW = "no retraining yet: the gate needs 1000 matured labelled rows the champion has not seen, there are 999"
 ON_PROBATION = "no retraining yet: the champion is on probation"
-COOLING = "no retraining yet: cool-down of 2w since 1970-02-26 00:00"
+COOLING = "no retraining yet: cool-down of 14d since 1970-02-26 00:00"
 SPENT = "no retraining yet: 3 in the last seven days, the budget is 3"
 
 
@@ -122,7 +122,7 @@ def test_a_retraining_is_held_back_at_these_bounds_and_says_why(limits: Limits, 
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [
-        pytest.param(replace(POLICY, schedule=WEEK), "every 1w by the policy", id="a schedule"),
+        pytest.param(replace(POLICY, schedule=WEEK), "every 7d by the policy", id="a schedule"),
         pytest.param(replace(POLICY, min_new_labels=50), "50 new labels, the policy asks for 50", id="new labels"),
     ],
 )
@@ -191,7 +191,7 @@ EVERYTHING = replace(POLICY, min_new_labels=50, schedule=WEEK, on_drift=True)
         (EVERYTHING, Limits(is_requested=True), "request", "a person asked for it"),
         (EVERYTHING, Limits(), "performance", WORSE_SENTENCE),
         (replace(EVERYTHING, on_performance=False), Limits(), "labels", "50 new labels, the policy asks for 50"),
-        (replace(EVERYTHING, on_performance=False, min_new_labels=None), Limits(), "schedule", "every 1w by the policy"),
+        (replace(EVERYTHING, on_performance=False, min_new_labels=None), Limits(), "schedule", "every 7d by the policy"),
         (
             replace(EVERYTHING, on_performance=False, min_new_labels=None, schedule=None),
             Limits(),

@@ -79,7 +79,9 @@ def test_a_mistake_is_found_at_its_field(addition: str, field: str) -> None:
     ("addition", "field", "message"),
     [
         ("labels: {delay: 100d}", "labels.delay", "100d is beyond too_late (90d): no label would count"),
-        ("labels: {too_late: 12h}", "labels.delay", "1d is beyond too_late (0.5d)"),
+        ("labels: {too_late: 12h}", "labels.delay", "1d is beyond too_late (12h)"),
+        ("labels: {delay: 1h, too_late: 30m}", "labels.delay", "1h is beyond too_late (30m)"),
+        ("watching: {window: 36h, bucket: 1h}", "watching.window", "1d12h is under a slot, which is as long as every (7d)"),
         ("watching: {window: 3d}", "watching.window", "3d is under a slot, which is as long as every (7d)"),
         ("watching: {every: 30d}", "watching.window", "14d is under a slot, which is as long as every (30d)"),
         ("watching: {drift: {reference: 401d}}", "watching.drift.reference", "401d is beyond retention.log (400d)"),
@@ -144,10 +146,19 @@ def test_a_delay_is_a_duration_or_a_number_of_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "budget"), [("12 fits", Budget(None, 12)), ("1 fit", Budget(None, 1)), ("2m", Budget(120.0, None)), ("all", Budget())]
+    ("text", "budget", "shown"),
+    [
+        ("12 fits", Budget(None, 12), "12 fits"),
+        ("1 fit", Budget(None, 1), "1 fit"),
+        ("2m", Budget(120.0, None), "2m"),
+        ("1h", Budget(3600.0, None), "1h"),
+        ("all", Budget(), "all"),
+    ],
 )
-def test_a_budget_is_a_time_or_a_number_of_fits(text: str, budget: Budget) -> None:
-    assert parse_spec(LEAST + f"training: {{budget: {text}}}").training.budget == budget
+def test_a_budget_is_a_time_or_a_number_of_fits_and_shown_as_it_was_written(text: str, budget: Budget, shown: str) -> None:
+    read = parse_spec(LEAST + f"training: {{budget: {text}}}").training.budget
+
+    assert (read, str(read)) == (budget, shown)
 
 
 def test_yaml_does_not_turn_the_class_no_into_a_boolean_nor_a_day_into_a_date() -> None:
@@ -231,6 +242,7 @@ def test_weights_are_asked_for_by_name_and_mean_something_for_the_task() -> None
     asked = parse_spec(timed + "training: {class_weight: balanced, half_life: 180d}\n")
 
     assert asked.asked == {"class_weight": "balanced", "half_life": "180d"}
+    assert parse_spec(timed + "training: {half_life: 1h30m}\n").asked == {"half_life": "1h30m"}
     assert parse_spec(timed + "training: {class_weight: null, half_life: null}\n").asked == {}
     assert problems(LEAST.replace("binary", "regression") + "training: {class_weight: balanced}\n")[0][1:] == (
         "training.class_weight",

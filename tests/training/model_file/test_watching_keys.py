@@ -72,6 +72,8 @@ def test_what_is_written_is_the_policy(written: str, policy: WatchingPolicy) -> 
         ("promis: 3d", "watching.promis: is no known key; did you mean 'promise'?"),
         ("promise: 1800", "watching.promise: '1800' is not a duration"),
         ("promise: 1d", "watching.promise: 1d is under a slot (7d): every look might be a false alarm"),
+        ("{bucket: 5d, window: 15d}", "watching.every: 7d is no whole number of buckets (5d)"),
+        ("{bucket: 1h, every: 90m}", "watching.every: 1h30m is no whole number of buckets (1h)"),
         ("segments: [citi]", "watching.segments.0: is no categorical, boolean or integer feature; did you mean 'city'?"),
         ("segments: [city, km]", "watching.segments.1: is no categorical, boolean or integer feature; there are stops, city, rain, a=b"),
         ("segments: [city, city]", "watching.segments.1: is named twice"),
