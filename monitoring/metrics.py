@@ -10,10 +10,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from monitoring.drift.watch_report import WatchReport
+from monitoring.judging.labels.arrivals import LOST
 from monitoring.judging.verdict import Evidence, Verdict
 
 EPISODE_STATES = ("open", "muted")
 MOST_COLUMNS = 10  # of one model that have series of their own
+RESULTS = ("matched", "duplicate", "conflict", *LOST)  # what becomes of a label
 KINDS = ("keep", "watch", "retrain", "blind", "quarantine", "roll_back")
 
 
@@ -38,6 +40,7 @@ class MonitorMetrics:
     quality_baseline: Gauge
     evaluation_rows: Gauge
     labelled_ratio: Gauge
+    labels_came: Gauge
     verdict: Gauge
     verdicts_total: Counter
     watermark: Gauge
@@ -85,6 +88,9 @@ class MonitorMetrics:
             self.drift_episodes.labels(model, state).set(sum(e["muted"] == (state == "muted") for e in drift.get("episodes", ())))
         self.faults.labels(model).set(len(evidence["faults"]))
         self.labelled_ratio.labels(model).set(evidence["labels"]["coverage"])
+        came = evidence.get("cohorts", {}).get("came", {}).get("slot", {})
+        for result in RESULTS:
+            self.labels_came.labels(model, result).set(came.get(result, 0))
         self.evaluated_slot.labels(model).set(slot_us / 1e6)
         if evidence["score"] is not None:
             self._scored(model, evidence["score"])
@@ -161,6 +167,7 @@ def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
         quality_baseline=gauge("quality_baseline", "What the score is held against.", "model", "metric"),
         evaluation_rows=gauge("evaluation_rows", "Rows the score stands on.", *quality),
         labelled_ratio=gauge("labelled_ratio", "Share of the matured rows of the last slot that are labelled.", "model"),
+        labels_came=gauge("slot_labels", "Labels that came in the last slot, by what became of them.", "model", "result"),
         verdict=gauge("verdict", "1 for the verdict of the last slot.", "model", "verdict"),
         verdicts_total=counter("verdicts", "Verdicts by kind.", "model", "verdict"),
         watermark=gauge("model_time_seconds", "Model time: the watermark of the log.", "model"),

@@ -58,19 +58,19 @@ class Labelling:
         items = list(map(LabelItem, sent.labels, self._minter.parse_all(sent.ids), sent.own_ids))
         has_own_ids = sent.own_ids.count(None) < len(items)
         ends = folder_ends(self._spool_folder) if has_own_ids else {}
-        results = self._store(deployment, items)
+        results = self._store(deployment, items, is_drained=False)
         open_places = [place for place, item in enumerate(items) if item.own_id is not None and results[place].status == "unknown"]
         if open_places:
             is_drained = self._wait_for(ends)
-            again = self._store(deployment, [items[place] for place in open_places])
+            again = self._store(deployment, [items[place] for place in open_places], is_drained=is_drained)
             for place, result in zip(open_places, again, strict=True):
                 is_open = result.status == "unknown" and not is_drained
                 results[place] = LabelResult("pending") if is_open else result
         self._count(deployment.model, items, results)
         return results
 
-    def _store(self, deployment: Deployment, items: Sequence[LabelItem]) -> list[LabelResult]:
-        return self._log.label(deployment.model, items, self._clock(), rules=deployment.label_rules)
+    def _store(self, deployment: Deployment, items: Sequence[LabelItem], *, is_drained: bool) -> list[LabelResult]:
+        return self._log.label(deployment.model, items, self._clock(), rules=deployment.label_rules, is_drained=is_drained)
 
     def _wait_for(self, ends: dict[str, int]) -> bool:
         deadline = time.monotonic() + self._patience_seconds

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from monitoring.admin.status import labels_came
 from monitoring.admin.workbench import Workbench
 from monitoring.known_tables import KNOWN_TABLES
 from service.errors import AddressTakenError, ServiceError, SettingsError
@@ -61,6 +62,7 @@ def examine(bench: Workbench) -> list[Check]:
         _champions,
         _ports,
         _clocks,
+        _labels,
     )
     return [check for look in looks for check in _safely(look, bench)]
 
@@ -235,6 +237,19 @@ def _clocks(bench: Workbench) -> Iterator[Check]:
         remarks = [*([future] if future else []), *([stuck] if size.ahead_rows > 0 else [])]
         detail = "; ".join(remarks) or f"{size.rows} rows, none ahead of the clock"
         yield Check(f"model time of {record.name}", "warning" if remarks else "ok", detail)
+
+
+def _labels(bench: Workbench) -> Iterator[Check]:
+    """Say of each model what became of the labels of a window, and what to do where most of them came to nothing."""
+    if not bench.home.database.exists() and bench.settings.database_url.startswith("sqlite"):
+        return
+    for record in bench.registry.models():
+        watermark_us, spec = bench.log.watermark(record.name), parse_spec(record.spec_text, stored=True)
+        if watermark_us is None:
+            continue
+        came = labels_came(bench, spec, watermark_us)
+        advice = f"; {came.remedy(spec.labels, spec.retention)}" if came.is_mostly_lost else ""
+        yield Check(f"labels of {record.name}", "warning" if advice else "ok", f"{came.plain()}{advice}")
 
 
 def _future(bench: Workbench, model: str) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.admin.workbench import Workbench
+from monitoring.judging.labels.arrivals import Arrivals
 from monitoring.judging.silence import has_arrival_clock, silence
 from monitoring.loop.evidence import first_unseen
 from monitoring.retraining.plan import why_not_refitted
@@ -47,6 +48,7 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
         "silence": None if watermark is None else _silence(bench, spec, watermark),
         "rows": size.rows,
         "labelled": size.labelled,
+        "labels_came": None if watermark is None else labels_came(bench, spec, watermark).plain(),
         "rows_ahead_of_the_clock": size.ahead_rows,
         "disk": shortage(bench.home.path, service_settings(bench.environment).disk_reserve) or "has room",
         "last_move": f"{moves[0].action} by {moves[0].who}: {moves[0].why}" if moves else None,
@@ -80,6 +82,12 @@ def _silence(bench: Workbench, spec: ModelSpec, watermark: int) -> str | None:
     since = watermark - duration_us(spec.watching.window)
     starts = [start for start, _ in bench.log.buckets(spec.model, counted.bins_id, since, watermark + 1)]
     return silence(watermark, to_us(bench.now()), starts, duration_us(spec.watching.bucket)).sentence()
+
+
+def labels_came(bench: Workbench, spec: ModelSpec, watermark: int) -> Arrivals:
+    """Return what became of the labels of a window, by the model time at which they came."""
+    since_us = watermark + 1 - duration_us(spec.watching.window)
+    return Arrivals.of(since_us, bench.log.arrivals(spec.model, since_us, watermark + 1))
 
 
 def _open_episodes(bench: Workbench, model: str) -> str:

@@ -81,7 +81,8 @@ def _write(bench: Workbench, spec: ModelSpec, files: FileFormat, parts: Iterable
     """Write labels into the prediction log, part by part, each committed as a whole."""
     model, schema, labels = spec.model, spec.schema, spec.labels
     minter = IdMinter(load_or_make_key(bench.home.ensure().ids_key))
-    rules = LabelRules(schema.task, schema.classes, duration_us(labels.too_late), labels.own_id == "all", schema.missing)
+    too_late_us, bucket_us = duration_us(labels.too_late), duration_us(spec.watching.bucket)
+    rules = LabelRules(schema.task, schema.classes, too_late_us or None, labels.own_id == "all", schema.missing, bucket_us)
     done = Labelled(model)
     for part in parts:
         items = [_item(named, minter, None if schema.is_classification else files) for named in part]

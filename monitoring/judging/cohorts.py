@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -14,16 +13,15 @@ import numpy.typing as npt
 
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import QUANTILE, ClassDelay, DelayBins
+from monitoring.judging.labels.arrivals import Received
+from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD, THIRDS, apart, differing, remedy
 from training.clock import duration_us, from_us
 from training.policies import LabelPolicy, WatchingPolicy
 
 LEAST_DUE = 50  # rows that are judged together: of fewer, chance would decide
-LEAST_DUE_OF_THIRD = 20
 LEAST_COMPLETE = 300  # rows that all have their label: less than 1 % come later
-THIRDS = ("lowest", "middle", "highest")
 CELLS = len(THIRDS) + 1  # rows whose third is not known are the last
 SURE = 2.0  # standard errors by which a third must fall short
-SAID_APART = 2.0  # times by which the delays of two classes differ
 
 Counts = npt.NDArray[np.int64]
 
@@ -97,6 +95,7 @@ def measured_maturity(slot_us: int, delays: tuple[ClassDelay, ...], labels: Labe
 
     Examples
     --------
+    >>> from datetime import timedelta
     >>> day = 86_400_000_000
     >>> slow = ClassDelay("stayed", 900, 9 * day, True)
     >>> measured_maturity(100 * day, (slow,), LabelPolicy(timedelta(days=2))).end_us == 91 * day
@@ -218,6 +217,8 @@ class Cohorts:
         Quarantined ranges, which count on neither side.
     cohorts
         The mature rows, in order.
+    received
+        The labels that came, and what became of them.
     has_labels
         Whether any row of the log has a label.
     blind
@@ -231,19 +232,28 @@ class Cohorts:
     cohorts: tuple[Cohort, ...]
     has_labels: bool
     blind: str | None
+    received: Received = field(default_factory=Received)
 
     @classmethod
-    def of(cls, counts: Mapping[int, LabelCounts], maturity: Maturity, rule: CoverageRule, aside: Sequence[Span] = ()) -> Cohorts:
+    def of(
+        cls,
+        counts: Mapping[int, LabelCounts],
+        maturity: Maturity,
+        rule: CoverageRule,
+        aside: Sequence[Span] = (),
+        received: Received | None = None,
+    ) -> Cohorts:
         """Judge the rows as of a slot."""
+        received = received or Received()
         buckets = _Buckets.of(counts, rule.bucket_us, aside)
         cohorts = _pooled(buckets, maturity, rule)
         has_labels = any(one.labelled.any() for one in counts.values())
-        blind = _blindness(buckets, cohorts, maturity, rule) if has_labels else None
-        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind)
+        blind = _blindness(buckets, cohorts, maturity, rule, received) if has_labels else _all_lost(buckets, maturity, rule, received)
+        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind, received)
 
     def without(self, spans: Sequence[Span]) -> Cohorts:
         """Return the same without what is set aside too."""
-        return Cohorts.of(self.counts, self.maturity, self.rule, (*self.aside, *spans)) if spans else self
+        return Cohorts.of(self.counts, self.maturity, self.rule, (*self.aside, *spans), self.received) if spans else self
 
     @property
     def slot_us(self) -> int:
@@ -281,12 +291,14 @@ class Cohorts:
         return sum(one.n_labelled for one in some) / max(1, sum(one.n_due for one in some))
 
     def remarks(self) -> tuple[str, ...]:
-        """Say what else is worth a word: that there never was a label, or that delays differ."""
+        """Say what else is worth a word: that there never was a label, that most came to nothing, or that delays differ."""
+        lost = () if self.received.remedy is None else (self.received.remedy,)
         if not self.has_labels:
             due = sum(one.n_due for one in self.cohorts)
-            return ("no labels: what the model answers is not judged",) if due >= self.rule.minimum_rows else ()
-        differ = _differing(self.maturity.delays)
-        return (f"labels come late: {differ}",) if differ else ()
+            came = f"; {self.received.lately.plain()} came" if self.received.lately.total and not lost else ""
+            return (f"no labels: what the model answers is not judged{came}", *lost) if due >= self.rule.minimum_rows else lost
+        differ = differing(self.maturity.delays)
+        return (*lost, *([f"labels come late: {differ}"] if differ else []))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -301,6 +313,7 @@ class Cohorts:
             "by_third_of_score": shares,
             "uncovered": [[span.start_us, span.end_us] for span in self.uncovered],
             "blind": self.blind,
+            "came": {"slot": self.received.slot.to_dict(), "lately": self.received.lately.to_dict()},
         }
 
 
@@ -346,7 +359,16 @@ def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule) -> tuple[
     return tuple(cohorts)
 
 
-def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity, rule: CoverageRule) -> str | None:
+def _all_lost(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, received: Received) -> str | None:
+    """Say that no row has a label though many came, and what would end it."""
+    is_due = buckets.starts < maturity.slot_us - maturity.patience_us
+    n_due = int(buckets.due[is_due].sum())
+    if received.remedy is None or n_due < rule.minimum_rows:
+        return None
+    return f"blind: none of the {n_due} rows from {from_us(int(buckets.starts[0])):%Y-%m-%d %H:%M} on is labelled; {received.remedy}"
+
+
+def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity, rule: CoverageRule, received: Received) -> str | None:
     """Say that in twice the time in which `minimum_rows` come and mature, or a slot, fewer covered labelled rows than that came.
 
     Where the log is too young for the delays to be known, rows are due after `labels.delay`, and used when they are mature.
@@ -366,33 +388,6 @@ def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity,
     due, labelled = due[first:].sum(axis=0), labelled[first:].sum(axis=0)
     share = labelled.sum() / due.sum()
     what = f"blind: {share:.0%} of the {due.sum()} rows from {from_us(int(starts[first])):%Y-%m-%d %H:%M} on are labelled"
-    apart = _apart(due, labelled)
-    return f"{what}{apart}; {_remedy(maturity, float(share), is_apart=bool(apart) or share >= rule.least_share)}"
-
-
-def _apart(due: Counts, labelled: Counts) -> str:
-    """Say in which third of the score labels are rarest, where thirds differ."""
-    shares = labelled[:-1] / np.maximum(due[:-1], 1)
-    rarest = int(np.argmin(np.where(due[:-1] >= LEAST_DUE_OF_THIRD, shares, np.inf)))
-    if due[rarest] < LEAST_DUE_OF_THIRD or shares[rarest] * SAID_APART > shares.max():
-        return ""
-    return f" (of the {THIRDS[rarest]} third of the score {shares[rarest]:.0%})"
-
-
-def _differing(delays: Sequence[ClassDelay]) -> str | None:
-    by_length = sorted(delays, key=lambda one: one.quantile_us)
-    if len(by_length) < 2 or by_length[-1].quantile_us < SAID_APART * by_length[0].quantile_us:
-        return None
-    return f"{by_length[0].sentence()}, {by_length[-1].sentence()}"
-
-
-def _remedy(maturity: Maturity, share: float, *, is_apart: bool) -> str:
-    """Say what would end it; where thirds differ, or only one falls short, the labels that are there are no sample of all."""
-    late = [one for one in maturity.delays if one.quantile_us > maturity.patience_us]
-    if late:
-        slowest = max(late, key=lambda one: one.quantile_us)
-        wanted = math.ceil(1.05 * slowest.quantile_us / duration_us(timedelta(days=1)))
-        what = _differing(maturity.delays) or slowest.sentence()
-        return f"labels {what}: set labels.delay to {wanted}d{'' if slowest.is_known else ' or more'}"
-    ends, least = "it ends when the missing labels come", math.floor(100 * share / QUANTILE) / 100
-    return ends if is_apart or least < 0.01 else f"{ends}; if those there are were drawn at random, set labels.coverage to {least:g}"
+    rarest = apart(due, labelled)
+    ends = remedy(maturity.delays, maturity.patience_us, float(share), is_apart=bool(rarest) or share >= rule.least_share)
+    return f"{what}{rarest}; {received.remedy or ends}"

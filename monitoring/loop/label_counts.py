@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from monitoring.judging.cohorts import (
     CELLS,
-    THIRDS,
     Cohorts,
     CountedLabels,
     CoverageRule,
@@ -23,6 +22,8 @@ from monitoring.judging.cohorts import (
 )
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DelayBins, class_delays
+from monitoring.judging.labels.arrivals import Arrivals, Received
+from monitoring.judging.labels.blindness import THIRDS
 from monitoring.log_windows import Range
 from monitoring.stores import Stores
 from service.count_ledger.tables import bucket_counts
@@ -48,7 +49,18 @@ def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int) -
     maturity = _maturity(stores, spec, counts, bins, slot_us)
     latest_us = None if spec.labels.delay is None else slot_us - duration_us(spec.labels.delay)
     maturity = where_complete(maturity, counting.until(counts, latest_us), spec.labels, counting.width_us, aside)
-    return Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside)
+    has_labels = any(one.labelled.any() for one in counts.values())
+    received = _received(stores, spec, slot_us, has_labels=has_labels)
+    return Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside, received)
+
+
+def _received(stores: Stores, spec: ModelSpec, slot_us: int, *, has_labels: bool) -> Received:
+    """Return what became of the labels that came before a slot: of a window, or of all of them where no row has one."""
+    every_us = duration_us(spec.watching.every)
+    since_us = slot_us - max(every_us, duration_us(spec.watching.window)) if has_labels else None
+    came = stores.log.arrivals(spec.model, since_us, slot_us)
+    slot = Arrivals.of(slot_us - every_us, (one for one in came if one.bucket_us >= slot_us - every_us))
+    return Received.of(slot, Arrivals.of(since_us, came), spec.labels, spec.retention)
 
 
 def thirds_of(reference: Reference) -> Thirds:

@@ -131,7 +131,8 @@ def rules_of(artifact: LoadedArtifact, spec: ModelSpec) -> LabelRules:
     schema = artifact.schema
     classes = schema.classes or (artifact.predictor.classes if schema.task == "binary" else None)
     too_late_us = duration_us(spec.labels.too_late) if spec.labels.too_late > timedelta() else None
-    return LabelRules(schema.task, classes, too_late_us, spec.labels.own_id == "all", schema.missing)
+    bucket_us = duration_us(spec.watching.bucket)
+    return LabelRules(schema.task, classes, too_late_us, spec.labels.own_id == "all", schema.missing, bucket_us)
 
 
 def pin_to_one_thread(artifact: LoadedArtifact) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from service.count_ledger.counted_measures import read_states
 from service.count_ledger.tables import bucket_counts, profile_bins
 from service.prediction_log.labels import OFFSETS_KEPT_US
-from service.prediction_log.tables import clocks, label_conflicts, lock_clock, predictions, rejects, spool_offsets
+from service.prediction_log.tables import clocks, label_arrivals, label_conflicts, lock_clock, predictions, rejects, spool_offsets
 from training.clock import to_us
 from training.storage.database import Database
 
@@ -38,8 +38,8 @@ def forget(
 ) -> Iterator[int]:
     """Delete the rows of a model older than an event time, and what belongs to them; yields after each slice how many rows went.
 
-    What is left when this ends early goes the next time: counts and rows that were refused go before the rows, by which it is seen that
-    there is something to delete.
+    What is left when this ends early goes the next time: counts, also of labels and of rows that were refused, go before the rows, by
+    which it is seen that there is something to delete.
 
     Parameters
     ----------
@@ -61,13 +61,16 @@ def forget(
     def refused(connection: sa.Connection, most: int) -> tuple[int, bool]:
         return 0, _forget_buckets(connection, rejects, sa.true(), model, before_us, most)
 
+    def arrivals(connection: sa.Connection, most: int) -> tuple[int, bool]:
+        return 0, _forget_buckets(connection, label_arrivals, sa.true(), model, before_us, most)
+
     def rows(connection: sa.Connection, most: int) -> tuple[int, bool]:
         return _forget_rows(connection, model, before_us, most)
 
     def offsets(connection: sa.Connection, most: int) -> tuple[int, bool]:
         return 0, _forget_offsets(connection, to_us(machine_now) - OFFSETS_KEPT_US, most)
 
-    for step in (counts, refused, rows, offsets):
+    for step in (counts, refused, arrivals, rows, offsets):
         yield from in_slices(database, step, pause, clock)
 
 

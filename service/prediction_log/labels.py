@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import starmap
@@ -13,14 +14,16 @@ import sqlalchemy as sa
 
 from service.prediction_log.ids import PredictionId
 from service.prediction_log.own_ids import ambiguous_own_ids
-from service.prediction_log.tables import label_conflicts, lock_clock, predictions, spool_offsets
+from service.prediction_log.tables import label_arrivals, label_conflicts, lock_clock, predictions, spool_offsets
 from training.clock import to_us
 from training.schema.schema import Task, normalise_label
 from training.schema.spellings import MOST_WHOLE, is_too_large
+from training.storage.database import upsert
 
 Status = Literal["matched", "pending", "duplicate", "conflict", "unknown", "too_late", "ambiguous", "invalid"]
 OFFSETS_KEPT_US = 400 * 86_400_000_000
 MOST_CONFLICTS = 20  # of one prediction that are kept
+_AGES_AN_OCTAVE, _LEAST_AGE_US = 4, 60_000_000
 _CHUNK = 5000
 _MAX_LABEL_LETTERS = 256
 _SHOWN_LETTERS = 40
@@ -53,7 +56,8 @@ _RESULTS: dict[Status, LabelResult] = {status: LabelResult(status) for status in
 class LabelRules:
     """Which labels a model takes: for its task, of its classes (None: any), not older than `too_late_us` of model time, none `missing`.
 
-    `labels_all` lets a label by own id go to all rows that carry it, also where their features differ.
+    `labels_all` lets a label by own id go to all rows that carry it, also where their features differ. What becomes of labels is counted
+    by buckets of `bucket_us` of model time.
     """
 
     task: Task | None = None
@@ -61,6 +65,7 @@ class LabelRules:
     too_late_us: int | None = None
     labels_all: bool = False
     missing: tuple[str, ...] = ()
+    bucket_us: int = 60_000_000
 
     def stored(self, label: object) -> str:
         """Return the stored spelling of a label.
@@ -116,15 +121,26 @@ class _Logged(NamedTuple):
 
 
 def write_labels(
-    connection: sa.Connection, model: str, items: Sequence[LabelItem], machine_now: datetime, rules: LabelRules
+    connection: sa.Connection,
+    model: str,
+    items: Sequence[LabelItem],
+    machine_now: datetime,
+    rules: LabelRules,
+    *,
+    is_drained: bool = True,
 ) -> list[LabelResult]:
-    """Store labels within a transaction.
+    """Store labels within a transaction, and count what became of them.
 
     ``matched``: stored now; ``duplicate``: the same label is there; ``conflict``: another one is there (it stays, the
     new one is kept aside, up to `MOST_CONFLICTS` of one prediction); ``pending``: minted here but not drained yet, send it
     again; ``unknown``: no such prediction; ``too_late``: older than the rule allows, in model time, or minted so long ago
     that what was drained of its file is forgotten; ``ambiguous``: the own id stands for several rows whose features differ;
     ``invalid``: not a value of the target. A label with an own id goes to every row that carries it.
+
+    Parameters
+    ----------
+    is_drained
+        Whether all rows that were answered are in the log: before they are, an own id that is unknown is not counted.
 
     Returns
     -------
@@ -137,8 +153,27 @@ def write_labels(
         several = [own_id for own_id, rows in logged.by_own_id.items() if len(rows) > 1]
         logged.ambiguous.update(ambiguous_own_ids(connection, model, several))
     results = [writer.judge(item, logged) for item in items]
-    writer.write(connection)
+    came = Counter([result.status for result in results])
+    if not is_drained:
+        came["unknown"] -= sum(i.own_id is not None and r.status == "unknown" for i, r in zip(items, results, strict=True))
+    writer.write(connection, came)
     return results
+
+
+def age_bin(age_us: int) -> int:
+    """Return the bin of an age: the first holds a minute, each further one ends 19 % later than the one before.
+
+    Examples
+    --------
+    >>> age_bin(60_000_000), age_bin(60_000_001), age_bin(120_000_000), age_us(4)
+    (0, 1, 4, 120000000)
+    """
+    return max(0, math.ceil(_AGES_AN_OCTAVE * math.log2(max(age_us, 1) / _LEAST_AGE_US)))
+
+
+def age_us(place: int) -> int:
+    """Return where a bin of ages ends."""
+    return round(_LEAST_AGE_US * 2 ** (place / _AGES_AN_OCTAVE))
 
 
 class _Writer:
@@ -152,6 +187,7 @@ class _Writer:
         self._spellings: dict[tuple[type, object], str] = {}
         self._updates: list[dict[str, Any]] = []
         self._conflicts: list[dict[str, Any]] = []
+        self._ages: list[int] = []
 
     def judge(self, item: LabelItem, logged: _Logged) -> LabelResult:
         """Return what becomes of a label."""
@@ -163,16 +199,23 @@ class _Writer:
         if identity is not None:
             row = logged.by_id.get((identity.prefix, identity.row))
             if row is not None:
-                return _RESULTS[self._join(row, label)]
-            if identity.spool not in logged.drained and self._received_us - identity.time_ms * 1000 > OFFSETS_KEPT_US:
+                return self._joined([row], label)
+            since_us = self._received_us - identity.time_ms * 1000
+            if identity.spool not in logged.drained and since_us > OFFSETS_KEPT_US:
+                self._ages.append(since_us)
                 return _RESULTS["too_late"]
             is_drained = identity.seq < logged.drained.get(identity.spool, 0)
             return _RESULTS["unknown" if is_drained else "pending"]
         if item.own_id in logged.ambiguous:
             return _RESULTS["ambiguous"]
-        rows = logged.by_own_id.get(item.own_id, []) if item.own_id is not None else []
+        return self._joined(logged.by_own_id.get(item.own_id, []) if item.own_id is not None else [], label)
+
+    def _joined(self, rows: Sequence[_LoggedRow], label: str) -> LabelResult:
         statuses = [self._join(row, label) for row in rows]
-        return _RESULTS[max(statuses, key=_RANK.__getitem__, default="unknown")]
+        status: Status = max(statuses, key=_RANK.__getitem__, default="unknown")
+        if status == "too_late":
+            self._ages.append(self._model_now_us - rows[0].event_us)
+        return _RESULTS[status]
 
     def _spelling(self, label: object) -> str:
         """Return the stored spelling of a label; most requests have few different ones."""
@@ -199,8 +242,15 @@ class _Writer:
         self._conflicts.append({**common, "label": label, "received_us": self._received_us})
         return "conflict"
 
-    def write(self, connection: sa.Connection) -> None:
-        """Store what was judged, within a transaction."""
+    def write(self, connection: sa.Connection, came: Mapping[Status, int]) -> None:
+        """Store what was judged, and how many labels came, within a transaction."""
+        counts = {(status, 0): n for status, n in came.items() if n and status not in ("pending", "too_late")}
+        counts |= {("too_late", age): n for age, n in Counter(map(age_bin, self._ages)).items()}
+        bucket_us = self._model_now_us // self._rules.bucket_us * self._rules.bucket_us
+        key = {"model": self._model, "bucket_us": bucket_us}
+        more: sa.ColumnElement[int] = sa.literal_column("excluded.labels")
+        arrived = [{**key, "result": result, "age": age, "labels": n} for (result, age), n in counts.items()]
+        upsert(connection, label_arrivals, arrived, [*key, "result", "age"], {"labels": label_arrivals.c.labels + more})
         if self._updates:
             statement = (
                 sa.update(predictions)

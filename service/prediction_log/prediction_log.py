@@ -15,7 +15,7 @@ from service.count_ledger.counted_measures import CountedMeasures, Known, active
 from service.count_ledger.counts import LedgerRow, Wanted, read_buckets, read_ledger, read_segments
 from service.prediction_log.forgetting import forget
 from service.prediction_log.labels import LabelItem, LabelResult, LabelRules, write_labels
-from service.prediction_log.reading import LoggedPrediction, LoggedRows, read_prediction, read_rows
+from service.prediction_log.reading import Arrived, LoggedPrediction, LoggedRows, read_arrivals, read_prediction, read_rows
 from service.prediction_log.rolling_up import RollUp, roll_up
 from service.prediction_log.tables import (
     Clock,
@@ -109,11 +109,25 @@ class PredictionLog:
 
     # ---- labels ------------------------------------------------------------------------------------------------
 
-    def label(self, model: str, items: Sequence[LabelItem], machine_now: datetime, *, rules: LabelRules | None = None) -> list[LabelResult]:
+    def label(
+        self,
+        model: str,
+        items: Sequence[LabelItem],
+        machine_now: datetime,
+        *,
+        rules: LabelRules | None = None,
+        is_drained: bool = True,
+    ) -> list[LabelResult]:
         """Join labels to their predictions; committed when this returns. See `write_labels`."""
         self.prepare()
         with self._database.write() as connection:
-            return write_labels(connection, model, items, machine_now, rules or LabelRules())
+            return write_labels(connection, model, items, machine_now, rules or LabelRules(), is_drained=is_drained)
+
+    def arrivals(self, model: str, start_us: int | None, end_us: int) -> list[Arrived]:
+        """Return how many labels came, by bucket of model time and by what became of them. See `read_arrivals`."""
+        self.prepare()
+        with self._database.read() as connection:
+            return read_arrivals(connection, model, start_us, end_us)
 
     # ---- reading -----------------------------------------------------------------------------------------------
 

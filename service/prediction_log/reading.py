@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import sqlalchemy as sa
 
-from service.prediction_log.tables import layouts, predictions
+from service.prediction_log.labels import age_us
+from service.prediction_log.tables import label_arrivals, layouts, predictions
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, Rows, object_column
 from training.schema.schema import Schema
@@ -67,6 +68,24 @@ class Outcomes:
     score: npt.NDArray[np.float64]
     label: npt.NDArray[Any]
     labelled_us: npt.NDArray[np.int64]
+
+
+class Arrived(NamedTuple):
+    """How many labels came in a bucket of model time, by what became of them; of those too late how old their rows were at most."""
+
+    bucket_us: int
+    result: str
+    age_us: int
+    labels: int
+
+
+def read_arrivals(connection: sa.Connection, model: str, start_us: int | None, end_us: int) -> list[Arrived]:
+    """Read the labels that came in the buckets that begin in a range of model time, in the order of buckets; None: from the first."""
+    table = label_arrivals.c
+    since = sa.true() if start_us is None else table.bucket_us >= start_us
+    chosen = sa.select(table.bucket_us, table.result, table.age, table.labels).where(table.model == model, since, table.bucket_us < end_us)
+    rows = connection.execute(chosen.order_by(table.bucket_us, table.result, table.age))
+    return [Arrived(bucket_us, result, age_us(age) if result == "too_late" else 0, labels) for bucket_us, result, age, labels in rows]
 
 
 def read_prediction(connection: sa.Connection, identity: str) -> LoggedPrediction | None:

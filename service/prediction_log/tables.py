@@ -14,7 +14,7 @@ from training.storage.database import Database, upsert
 from training.storage.migrations import hold_version
 
 COMPONENT = "log"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 REQUEST_ID_LETTERS, TRACE_ID_LETTERS, KEY_LETTERS = 64, 32, 64
 
 predictions = sa.Table(
@@ -102,6 +102,21 @@ rejects = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
 )
 
+label_arrivals = sa.Table(
+    "label_arrivals",
+    metadata,
+    sa.Column("model", sa.String(64), primary_key=True),
+    sa.Column("bucket_us", sa.BigInteger, primary_key=True),
+    sa.Column("result", sa.String(16), primary_key=True),
+    sa.Column("age", sa.Integer, primary_key=True),
+    sa.Column("labels", sa.BigInteger, nullable=False),
+)
+"""How many labels came, by bucket of the model time at which they did and by what became of them; since version 5.
+
+`age` says how old the rows of those too late were, in the bins of `service.prediction_log.labels.age_bin`; 0 of all others. Those that
+are pending are sent again, and counted then.
+"""
+
 
 _LOCKED = (
     sa.select(clocks.c.watermark_us, clocks.c.ahead_rows, clocks.c.rows).where(clocks.c.model == sa.bindparam("of_model")).with_for_update()
@@ -118,7 +133,9 @@ class Clock(NamedTuple):
 
 def prepare(database: Database) -> None:
     """Make or migrate the tables; cheap when done before."""
-    database.prepare(COMPONENT, metadata, SCHEMA_VERSION, {2: _add_request_and_trace, 3: _add_key_name, 4: _count_by_known})
+    database.prepare(
+        COMPONENT, metadata, SCHEMA_VERSION, {2: _add_request_and_trace, 3: _add_key_name, 4: _count_by_known, 5: _count_labels}
+    )
 
 
 def hold_tables(connection: sa.Connection) -> None:
@@ -141,6 +158,11 @@ def _add_key_name(connection: sa.Connection) -> None:
 def _count_by_known(connection: sa.Connection) -> None:
     _add_columns(connection, predictions.c.late_us)
     take_over_counts(connection)
+
+
+def _count_labels(connection: sa.Connection) -> None:
+    """Go from version 4 to 5: what became of labels before nobody knows."""
+    label_arrivals.create(connection, checkfirst=True)
 
 
 def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:

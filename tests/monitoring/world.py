@@ -21,7 +21,7 @@ from monitoring.metrics import make_metrics
 from monitoring.retraining.training_process import Children, carry_out
 from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores, open_stores
-from service.prediction_log.labels import LabelItem
+from service.prediction_log.labels import LabelItem, LabelRules
 from service.prediction_log.records import Record
 from service.prediction_log.tables import predictions
 from service.prediction_log.writing import DrainedBatch
@@ -169,10 +169,10 @@ class World:
         self.sent += 1
         assert self.stores.log.commit_drained(batch, machine_now=self.machine_now)
 
-    def label(self, rows: Rows) -> None:
+    def label(self, rows: Rows, rules: LabelRules | None = None) -> None:
         """Label rows that were answered."""
         items = [LabelItem(y, own_id=str(t)) for y, t in zip(rows.labels.tolist(), rows.time_us.tolist(), strict=True)]
-        self.stores.log.label("rain", items, self.machine_now)
+        self.stores.log.label("rain", items, self.machine_now, rules=rules)
 
     def facts(self, model: str, version: str) -> VersionFacts:
         loaded = self.stores.load(model, version)

@@ -217,6 +217,8 @@ def test_labels_by_both_kinds_of_id_are_joined(app: Flask, ride: Row, until: Cal
     by_ours = client.post("/models/bikes/labels", json={"labels": [{"id": ours, "label": False}, {"id": ours, "label": 3}]})
 
     assert by_own.json["counts"] == {"matched": 1, "unknown": 1}
+    came = {(one.result, one.labels) for one in app.extensions["evergreen"].log.arrivals("bikes", None, 1 << 62)}
+    assert came == {("matched", 2), ("unknown", 1), ("invalid", 1)}
     assert [result["status"] for result in by_ours.json["results"]] == ["matched", "invalid"]
     assert by_ours.json["results"][1]["reason"] == "want one of false, true"
 

@@ -17,7 +17,7 @@ from monitoring.admin.workbench import Workbench
 from monitoring.cli.main import run
 from service.models.load_attempts import LoadAttempts
 from tests.conftest import Once
-from tests.monitoring.world import make_world
+from tests.monitoring.world import DAY_US, make_world, weather
 from tests.ports import free_port
 from tests.trouble import FOLDER, ROOT, Troubled, die_twice
 from training.clock import to_us
@@ -250,3 +250,18 @@ def set_clock(home: Path, moment: datetime) -> None:
     bench = Workbench({"EVERGREEN_HOME": str(home)})
     bench.log.set_watermark("bikes", to_us(moment))
     bench.close()
+
+
+def test_labels_that_mostly_came_to_nothing_are_told_with_what_to_do(tmp_path: Path, once: Once) -> None:
+    world = make_world(tmp_path, once=once)
+    rows = weather(1, 60, 4)
+    world.log(rows)
+    world.label(rows.between(60 * DAY_US, 61 * DAY_US))
+    fine = look(world.stores.home.path)["labels of rain"]
+    world.label(weather(2, 10, 2))
+    lost = look(world.stores.home.path)["labels of rain"]
+    world.close()
+
+    assert fine == Check("labels of rain", "ok", "40 labels: 40 matched")
+    assert lost.state == "warning"
+    assert lost.detail.startswith("120 labels: 40 matched, 80 unknown; 80 of the 120 labels that came since 1970-02-19 ")

@@ -11,7 +11,8 @@ import pytest
 from monitoring.judging.cohorts import Cohorts, CoverageRule, LabelCounts, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import ClassDelay
-from training.policies import LabelPolicy
+from monitoring.judging.labels.arrivals import Arrivals, Received
+from training.policies import LabelPolicy, RetentionPolicy
 
 DAY = 86_400_000_000
 RULE = CoverageRule(0.9, 100, DAY, DAY)
@@ -213,3 +214,43 @@ def test_rows_that_all_have_their_label_are_mature_before_the_measured_delay(
 
     assert maturity.end_us == end * DAY
     assert maturity.needed_us == (30 - end) * DAY
+
+
+def received(counts: dict[str, int]) -> Received:
+    came = Arrivals(None, counts)
+    return Received.of(came, came, LabelPolicy(), RetentionPolicy())
+
+
+def test_a_model_whose_every_label_came_to_nothing_is_blind_and_one_that_had_none_is_not() -> None:
+    counts = {day * DAY: bucket(20, 0) for day in range(10)}
+
+    lost, tried, quiet = (Cohorts.of(counts, matured(11), RULE, (), received(n)) for n in ({"unknown": 20}, {"unknown": 19}, {}))
+
+    assert lost.blind is not None
+    assert lost.blind.startswith(
+        "blind: none of the 200 rows from 1970-01-01 00:00 on is labelled; 20 of the 20 labels that came name no row"
+    )
+    assert (tried.blind, quiet.blind) == (None, None)
+    assert tried.remarks() == ("no labels: what the model answers is not judged; 19 labels: 19 unknown came",)
+    assert quiet.remarks() == ("no labels: what the model answers is not judged",)
+    assert Cohorts.of({0: bucket(99, 0)}, matured(11), RULE, (), received({"unknown": 20})).blind is None
+
+
+def test_where_rows_are_not_covered_and_most_labels_came_to_nothing_that_is_why() -> None:
+    counts = {day * DAY: bucket(20, 8) for day in range(40)}
+
+    judged = Cohorts.of(counts, matured(41), RULE, (), received({"matched": 10, "invalid": 30}))
+
+    assert judged.blind is not None
+    assert judged.blind.endswith("are labelled; 30 of the 40 labels that came are no value of the target: the answers to them say why")
+    assert judged.without([Span(0, DAY, "stuck")]).received == judged.received
+    assert judged.to_dict()["came"]["slot"] == {"invalid": 30, "matched": 10}
+
+
+def test_covered_rows_are_judged_by_though_most_labels_that_came_are_of_others() -> None:
+    counts = {day * DAY: bucket(20, 20) for day in range(40)}
+
+    judged = Cohorts.of(counts, matured(41), RULE, (), received({"matched": 10, "invalid": 30}))
+
+    assert judged.blind is None
+    assert judged.remarks() == ("30 of the 40 labels that came are no value of the target: the answers to them say why",)

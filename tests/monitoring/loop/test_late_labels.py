@@ -11,6 +11,7 @@ import pytest
 
 from monitoring.loop.label_counts import read_cohorts, thirds_of
 from monitoring.stores import Stores
+from service.prediction_log.labels import LabelRules
 from service.prediction_log.prediction_log import PredictionLog
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, weather
 from training.model_file.model_spec import ModelSpec
@@ -179,6 +180,43 @@ def test_the_thirds_of_the_score_are_those_of_the_reference(world: World) -> Non
     assert thirds is not None
     assert np.bincount(np.searchsorted(thirds, scores, side="right")) / len(scores) == pytest.approx([1 / 3] * 3, abs=0.07)
     assert thirds_of(without_answers(reference)) is None
+
+
+RULES = LabelRules("binary", ("no", "yes"), too_late_us=10 * DAY_US, bucket_us=DAY_US)
+
+
+def test_a_model_whose_every_label_comes_too_late_is_blind_and_says_what_would_end_it(make: Make) -> None:
+    world = make(model_file=LEARNS.replace("delay: 1d", "delay: 1d, too_late: 10d"))
+    rows, watch = weather(1, FIRST, 40), world.monitor()
+
+    for day in range(FIRST, FIRST + 40):
+        world.log(rows.between(day * DAY_US, (day + 1) * DAY_US))
+        world.label(rows.between((day - 20) * DAY_US, (day - 19) * DAY_US), RULES)
+    world.settle(watch)
+
+    newest = world.stores.journal.verdicts("rain")[0]
+    assert newest.verdict == "blind"
+    assert newest.reasons[0] == (
+        "blind: none of the 1480 rows from 1970-03-02 00:00 on is labelled; 720 of the 720 labels that came are of rows older than "
+        "labels.too_late (10d), up to 23 days: set labels.too_late to 24d"
+    )
+    assert newest.evidence["cohorts"]["came"]["slot"] == {"too_late": 280}
+    shown = watch.metrics.registry.get_sample_value
+    assert shown("evergreen_slot_labels", {"model": "rain", "result": "too_late"}) == 280
+    assert shown("evergreen_slot_labels", {"model": "rain", "result": "matched"}) == 0
+
+
+def test_a_model_whose_labels_name_no_prediction_of_it_is_blind(world: World) -> None:
+    rows, watch = weather(1, FIRST, 20), world.monitor()
+
+    for day in range(FIRST, FIRST + 20):
+        world.log(rows.between(day * DAY_US, (day + 1) * DAY_US))
+        world.label(weather(2, day - 50, 1), RULES)
+    world.settle(watch)
+
+    newest = world.stores.journal.verdicts("rain")[0]
+    assert newest.verdict == "blind"
+    assert "labels that came name no row of this model's log" in newest.reasons[0]
 
 
 def without_answers(reference: Reference) -> Reference:

@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from service.count_ledger.tables import FORMER_COUNTS, bucket_counts, metadata, profile_bins
+from service.prediction_log.labels import LabelItem
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.records import Record
-from service.prediction_log.tables import COMPONENT, SCHEMA_VERSION, predictions
+from service.prediction_log.tables import COMPONENT, SCHEMA_VERSION, label_arrivals, predictions
 from service.prediction_log.writing import DrainedBatch
 from tests.databases import migrate_further
 from tests.service.counting import counted_rows
@@ -30,7 +31,7 @@ def tables_of_version_3() -> tuple[sa.MetaData, sa.Table]:
     """Return the tables as version 3 had them, and that of the counts."""
     former = sa.MetaData()
     for table in metadata.sorted_tables:
-        if table not in (predictions, bucket_counts, profile_bins):
+        if table not in (predictions, bucket_counts, profile_bins, label_arrivals):
             table.to_metadata(former)
     columns = [
         sa.Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
@@ -72,6 +73,14 @@ def test_counts_of_version_3_are_read_as_before_and_added_to(former: sa.Table, d
     assert [(at, profile.counts["x"].tolist()) for at, profile in buckets] == [(0, [2, 2, 0, 0, 0]), (100, [1, 1, 0, 0, 0])]
     assert [(row.bucket_us, row.profile.rows) for row in log.ledger("bikes", BINS.id, None, 101)] == [(0, 4), (100, 2)]
     assert [at for at, _ in log.buckets("bikes", BINS.id, 0, 1000, known_before_us=100)] == [0]
+
+
+def test_what_becomes_of_labels_is_counted_from_the_version_on_that_counts_it(former: sa.Table, database: Database) -> None:
+    log = PredictionLog(database)
+
+    log.label("bikes", [LabelItem("yes")], NOW)
+
+    assert [(one.result, one.labels) for one in log.arrivals("bikes", None, 1)] == [("unknown", 1)]
 
 
 def test_who_goes_on_with_version_3_is_told_that_the_database_is_out_of_reach_and_changes_nothing(

@@ -20,7 +20,7 @@ from service.prediction_log.ids import IdMinter
 from service.prediction_log.labels import MOST_CONFLICTS, LabelItem, LabelRules
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.records import Record
-from service.prediction_log.tables import label_conflicts, predictions, rejects
+from service.prediction_log.tables import label_arrivals, label_conflicts, predictions, rejects
 from service.prediction_log.writing import DrainedBatch
 from training.profiles.bins import Bins, ColumnBins
 from training.profiles.measures import Measures
@@ -56,7 +56,7 @@ def sizes(database: Database) -> dict[str, int]:
     with database.read() as connection:
         return {
             table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-            for table in (predictions, label_conflicts, bucket_counts, rejects)
+            for table in (predictions, label_conflicts, bucket_counts, rejects, label_arrivals)
         }
 
 
@@ -69,7 +69,7 @@ def test_no_transaction_deletes_more_than_a_slice(database: Database) -> None:
     steps = [{name: before[name] - after[name] for name in before} for before, after in pairwise(seen)]
     assert max(max(step.values()) for step in steps) <= LARGEST_SLICE + 2
     assert sum(gone) == ROWS
-    assert seen[-1] == {"predictions": ROWS, "label_conflicts": 0, "bucket_counts": 0, "rejects": 0}
+    assert seen[-1] == {"predictions": ROWS, "label_conflicts": 0, "bucket_counts": 0, "rejects": 0, "label_arrivals": 0}
     assert (log.count("bikes"), log.first_event("bikes")) == (ROWS, ROWS // 2)
 
 
@@ -148,7 +148,7 @@ def test_others_may_write_after_each_slice(database: Database) -> None:
     slices = sum(1 for _ in forget(database, "bikes", ROWS, NOW, pause=write))
 
     assert len(written) >= 2 * ROWS // LARGEST_SLICE
-    assert slices - len(written) == 4  # the last one of each kind is followed by no pause
+    assert slices - len(written) == 5  # the last one of each kind is followed by no pause
     assert log.rejected("bikes", ROWS, ROWS + 1) == {("x", "type"): len(written)}
 
 

@@ -207,6 +207,46 @@ def test_a_label_for_a_file_that_was_forgotten_is_too_late(log: PredictionLog) -
     assert statuses(log, (minted, "yes"), now=much_later) == ["too_late"]
 
 
+def test_what_became_of_labels_is_counted_by_the_model_time_at_which_they_came(log: PredictionLog, write: Write) -> None:
+    [old, young] = write([10, 2000])
+    of_files = [
+        LabelItem("yes", id=parsed(old)),
+        LabelItem("maybe", id=parsed(young)),
+        LabelItem("yes", id=parsed(young)),
+        LabelItem("yes"),
+    ]
+    rules = replace(RULES, bucket_us=600)
+    log.label("bikes", of_files, NOW, rules=rules)
+    log.label("bikes", [*of_files[2:], LabelItem("no", id=parsed(young))], NOW, rules=rules)
+    write([2500], start=1)
+
+    log.label("bikes", [LabelItem("yes", id=parsed(old))], NOW, rules=rules)
+
+    counts = {"conflict": 1, "duplicate": 1, "invalid": 1, "matched": 1, "too_late": 1, "unknown": 2}
+    came = [(one.bucket_us, one.result, one.labels) for one in log.arrivals("bikes", None, 10_000)]
+    assert came == [*((1800, result, number) for result, number in counts.items()), (2400, "too_late", 1)]
+    assert log.arrivals("bikes", 1801, 2400) == log.arrivals("cars", None, 10_000) == []
+
+
+def test_of_labels_too_late_it_is_counted_how_old_their_rows_were(log: PredictionLog, write: Write) -> None:
+    day_us = 86_400_000_000
+    old, older, _ = write([100 * day_us], [40 * day_us], [120 * day_us], bound_us=1000 * day_us)
+
+    log.label("bikes", [LabelItem("yes", id=parsed(one)) for one in (old, older)], NOW, rules=RULES)
+
+    ages = sorted(one.age_us / day_us for one in log.arrivals("bikes", None, 200 * day_us))
+    assert ages == [pytest.approx(20, rel=0.19), pytest.approx(80, rel=0.19)]
+    assert all(age >= least for age, least in zip(ages, (20, 80), strict=True))
+
+
+def test_an_own_id_that_may_still_be_on_its_way_is_not_counted_yet(log: PredictionLog, write: Write) -> None:
+    write([10], own_ids=["a"])
+
+    log.label("bikes", [LabelItem("yes", own_id="a"), LabelItem("yes", own_id="b"), LabelItem("yes")], NOW, is_drained=False)
+
+    assert [(one.result, one.labels) for one in log.arrivals("bikes", None, 10_000)] == [("matched", 1), ("unknown", 1)]
+
+
 def test_a_label_of_another_model_is_unknown(log: PredictionLog, write: Write) -> None:
     [identity] = write([10])
 
