@@ -46,6 +46,7 @@ check: $(VENV)/.ready-dev
 
 slow: $(VENV)/.ready-dev $(VENV)/boosters/.ready
 	PYTHONPATH=$(CURDIR)/$(VENV)/boosters $(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist loadgroup -m slow --timeout 1800 --durations 10 $(TESTS)
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) -m "hypothesis and not slow" --hypothesis-profile new $(TESTS)
 
 # Beside the environment, not in it: 300 MB that nothing but seven of the slow tests wants.
 $(VENV)/boosters/.ready: requirements-boosters.txt $(VENV)/.ready-dev

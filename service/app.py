@@ -54,7 +54,6 @@ from training.storage.database import Database, open_database
 logger = logging.getLogger(__name__)
 
 EXTENSION = "evergreen"
-LOCK_TIMEOUT_SECONDS = 1.0
 STOP_WITHIN_SECONDS = 5.0
 KNOWN_TABLES = {registry_tables.COMPONENT: registry_tables.VERSION, log_tables.COMPONENT: log_tables.SCHEMA_VERSION}
 
@@ -121,7 +120,7 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     metrics_registry = registry or CollectorRegistry()
     metrics = ServiceMetrics(metrics_registry)
     damage = DamageNote(home.spool)
-    database = open_database(settings.database_url, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS, on_damage=damage.note)
+    database = open_database(settings.database_url, lock_timeout_seconds=settings.log_patience_seconds, on_damage=damage.note)
     log = PredictionLog(database)
     minter = IdMinter(load_or_make_key(home.ids_key))
     rejects = Rejects()
@@ -139,7 +138,7 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     background = BackgroundWriter(rejects=rejects, log=log, versions=loader.versions, flush=metrics.flush, clock=machine_now)
     drain = _make_drain(settings, log, loader.versions, metrics, failpoint) if drains else None
     predicting = Predicting(deployments=deployments, spool=spool, metrics=metrics, clock=machine_now)
-    labelling = Labelling(minter=minter, log=log, spool_folder=home.spool, metrics=metrics, clock=machine_now)
+    labelling = _make_labelling(settings, minter, log, metrics)
 
     key_file = KeyFile(settings.keys_file or home.api_keys, keys, settings.metrics_folder or home.metrics)
 
@@ -187,7 +186,7 @@ def draining(settings: ServiceSettings | None = None) -> Iterator[None]:
     metrics = ServiceMetrics(CollectorRegistry())
     failpoint = never if settings.failpoint is None else armed(settings.failpoint)
     damage = DamageNote(settings.home.spool)
-    opened = open_database(settings.database_url, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS, on_damage=damage.note)
+    opened = open_database(settings.database_url, lock_timeout_seconds=settings.log_patience_seconds, on_damage=damage.note)
     with closing(opened) as database:
         check = DamageCheck(settings.home.spool, database, damage, metrics)
         database.refuse_newer(KNOWN_TABLES)
@@ -216,6 +215,17 @@ def _make_limits(settings: ServiceSettings) -> Limits:
         settings.max_json_depth,
         settings.max_decompressed_bytes,
         parquet=ParquetProcess(settings.deadline_seconds / 4, settings.deadline_seconds / 4),
+    )
+
+
+def _make_labelling(settings: ServiceSettings, minter: IdMinter, log: PredictionLog, metrics: ServiceMetrics) -> Labelling:
+    return Labelling(
+        minter=minter,
+        log=log,
+        spool_folder=settings.home.spool,
+        metrics=metrics,
+        clock=machine_now,
+        patience_seconds=settings.log_patience_seconds,
     )
 
 

@@ -17,16 +17,19 @@ from service.recording.spool import folder_ends
 from service.telemetry.buffered import BufferedHistogram
 from service.telemetry.metrics import ServiceMetrics
 
-PATIENCE_SECONDS = 1.0
-
 
 class Labelling:
     """Joins labels of one request.
 
+    Parameters
+    ----------
+    patience_seconds
+        How long the drain is given to bring in what a caller's id is about.
+
     Notes
     -----
     Our own id says whether its prediction is still on its way to the log; a caller's does not. So where a caller's id
-    is not found, the drain is given a second to bring in what was acknowledged before; if it cannot, the status is
+    is not found, the drain is given a while to bring in what was acknowledged before; if it cannot, the status is
     ``pending``, else ``unknown``.
     """
 
@@ -38,7 +41,7 @@ class Labelling:
         spool_folder: Path,
         metrics: ServiceMetrics,
         clock: Callable[[], datetime],
-        patience_seconds: float = PATIENCE_SECONDS,
+        patience_seconds: float,
     ) -> None:
         self._minter = minter
         self._log = log

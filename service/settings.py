@@ -50,6 +50,8 @@ class ServiceSettings:
     log_level: str = "INFO"
     metrics_folder: Path | None = None
     code: Path | None = None
+    log_patience_seconds: float = 1.0
+    """No variable: how long a request waits for the prediction log, for its write lock and for what a label is about to be drained."""
 
     @property
     def bind(self) -> str:

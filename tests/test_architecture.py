@@ -15,6 +15,7 @@ import grimp
 import pytest
 
 import monitoring
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("training", "service", "monitoring")
@@ -117,7 +118,7 @@ def imported(*names: str) -> dict:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

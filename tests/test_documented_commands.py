@@ -17,7 +17,7 @@ import pytest
 from monitoring.cli.main import VERBS, evergreen
 from monitoring.cli.options import InputFile
 from tests.documented import ROOT, blocks, commands, ours
-from tests.monitoring.watched import until
+from tests.patience import until
 from training.__main__ import main as training
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -148,9 +148,7 @@ def test_ctrl_c_ends_make_without_an_error(tmp_path: Path, target: str, program:
     command = ["make", target, f"VENV={tmp_path}", *ready]
 
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of `make test`, in which this runs
-    alone = {name: value for name, value in os.environ.items() if name not in of_make}
-    with subprocess.Popen(command, cwd=ROOT, env=alone, start_new_session=True, preexec_fn=heeds_ctrl_c, **pipes) as make:
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=heeds_ctrl_c, **pipes) as make:
         assert make.stdin is not None
         assert make.stdout is not None
         first = make.stdout.readline()

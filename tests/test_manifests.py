@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "k8s" / "base"
 BIN = Path(sys.executable).parent
@@ -23,7 +25,7 @@ needs_kubectl = pytest.mark.skipif(
 
 @cache
 def rendered() -> str:
-    done = subprocess.run(["kubectl", "kustomize", str(BASE)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["kubectl", "kustomize", str(BASE)], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,7 +49,11 @@ def test_the_rendered_manifests_are_valid_to_the_letter(version: str, tmp_path: 
     path.write_text(rendered())
 
     done = subprocess.run(
-        [BIN / "kubernetes-validate", "-k", version, "--strict", path], capture_output=True, text=True, timeout=60, check=False
+        [BIN / "kubernetes-validate", "-k", version, "--strict", path],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,7 +133,7 @@ def test_the_image_runs_as_a_plain_user_with_hashed_requirements() -> None:
 
 
 def test_hadolint_finds_nothing() -> None:
-    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert (done.returncode, done.stdout) == (0, "")
 

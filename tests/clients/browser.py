@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Self
+
+from tests.patience import PATIENCE_SECONDS, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -65,7 +66,7 @@ class Page:
         os.close(self._out)
         os.close(self._in)
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(PATIENCE_SECONDS)
 
     def go(self, url: str) -> None:
         """Begin to load a page."""
@@ -77,13 +78,9 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def until(self, expression: str, within_seconds: float = 90.0) -> Any:
+    def until(self, expression: str) -> Any:
         """Evaluate until the answer is true, and return it."""
-        deadline = time.monotonic() + within_seconds
-        while not (value := self.say(expression)):
-            assert time.monotonic() < deadline, f"{expression} did not come true; the page says {self.say('document.body.innerText')!r}"
-            time.sleep(0.02)
-        return value
+        return until(lambda: self.say(expression), lambda: f"{expression}; the page says {self.say('document.body.innerText')!r}")
 
     def _attach(self) -> None:
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +12,7 @@ import httpx
 import pytest
 
 from tests import ports
+from tests.patience import LONGER_SECONDS, PATIENCE_SECONDS
 from tests.service.conftest import REPOSITORY, Running, free_port, make_place, place, serve, trained, until
 
 __all__ = ["free_port", "place", "serve", "trained", "until"]
@@ -32,32 +31,24 @@ def live(request: pytest.FixtureRequest, trained: Any, tmp_path_factory: pytest.
             "EVERGREEN_HOME": str(made.home.path),
             "EVERGREEN_DATABASE_URL": made.database_url,
             "EVERGREEN_BIND": f"127.0.0.1:{port}",
+            "EVERGREEN_DEADLINE_SECONDS": f"{LONGER_SECONDS:g}",
             "EVERGREEN_DEFAULT_MODEL": "bikes",
             "EVERGREEN_FRONT": getattr(request, "param", "evergreen"),
         }
         log = folder / "service.log"
-        with open(log, "a") as out, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:
+        with open(log, "a") as out, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
             process = subprocess.Popen(
                 [sys.executable, "-m", "service"], env=environment, cwd=REPOSITORY, stdout=out, stderr=out, text=True
             )
             running = Running(process, client, log)
             try:
-                _wait(running)
+                running.wait_ready()
                 yield running
             finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
+                running.stop()
 
 
 @pytest.fixture
 def ride() -> dict[str, Any]:
     """A row that `bikes` takes."""
     return {"at": "2026-01-11T00:00:00Z", "temp": 12.5, "docks": 3, "workday": True, "district": "north"}
-
-
-def _wait(running: Running) -> None:
-    deadline = time.monotonic() + 60
-    while not running.is_ready():
-        assert running.process.poll() is None, running.log.read_text()
-        assert time.monotonic() < deadline, "it did not become ready in time"
-        time.sleep(0.05)

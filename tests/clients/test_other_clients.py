@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.clients.recording import Recorder
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -73,7 +74,7 @@ def address(live: Any) -> Iterator[Address]:
 def run(python: Path, script: str, address: str, rides: list[Row]) -> dict[str, Any]:
     """Run a script and read what it says."""
     command = [str(python / "python"), str(SCRIPTS / script), f"http://{address}", json.dumps(rides)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -120,7 +121,7 @@ def test_the_batch_client_of_mlserver_reads_its_answers(
         [str(mlserver), "infer", "-u", address(name), "-m", "bikes", "-w", "1", *paths, *options],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import LONGER_SECONDS, PATIENCE_SECONDS
+
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 pytestmark = pytest.mark.xdist_group("schemathesis")
 CROSS_FIELD = r"/infer$"  # that shape and data fit each other, JSON Schema cannot say
@@ -29,10 +31,11 @@ def test_schemathesis_finds_nothing(live: Any, tmp_path: Path, arguments: list[s
     url = str(live.client.base_url.join("/openapi.json"))
     hooks = {"PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "schemathesis_hooks"}
     bounds = ["--checks", "all", "--seed", "1", "-n", examples, "--max-time", seconds, "--warnings", "off"]
+    bounds += ["--request-timeout", f"{PATIENCE_SECONDS:g}", "--suppress-health-check", "too_slow"]
 
     done = subprocess.run(
         [SCHEMATHESIS, "run", url, *bounds, *arguments],
-        env={**os.environ, **hooks}, capture_output=True, text=True, cwd=tmp_path, timeout=280, check=False,
+        env={**os.environ, **hooks}, capture_output=True, text=True, cwd=tmp_path, timeout=LONGER_SECONDS, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

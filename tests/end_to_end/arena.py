@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +25,9 @@ from sklearn.preprocessing import StandardScaler
 
 from service.prediction_log.tables import predictions
 from tests.conftest import Once
-from tests.end_to_end.wire import TIMEOUT_SECONDS, Wire, request
+from tests.end_to_end.wire import Wire, request
+from tests.patience import LONGER_SECONDS, PATIENCE_SECONDS, until
+from tests.workers import CONNECTIONS, answering, are_up, held_by, listening
 from training.artifacts.artifact import Artifact, load_verified
 from training.artifacts.golden_rows import columns_of
 from training.artifacts.signing import load_or_make_key
@@ -170,6 +171,7 @@ class Arena:
             **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREEN_")},
             "EVERGREEN_HOME": str(self.home.path),
             "EVERGREEN_BIND": f"127.0.0.1:{self.port}",
+            "EVERGREEN_DEADLINE_SECONDS": f"{LONGER_SECONDS:g}",
             **({"EVERGREEN_DATABASE_URL": self._database_url} if self._database_url else {}),
             **{f"EVERGREEN_{name}": value for name, value in variables.items()},
         }
@@ -179,10 +181,10 @@ class Arena:
         return self._process
 
     def start(self, **variables: str) -> Self:
-        """Start the service and wait until it is ready in every worker."""
+        """Start the service and wait until both workers answer, and the one that drains has let go of the port."""
         self.launch(**variables)
         self.until(self.is_ready)
-        self.until(lambda: len(self.answering()) == 2)
+        self.until(lambda: are_up(self.process.pid, self.port, 2))
         return self
 
     def stop(self) -> int | None:
@@ -191,18 +193,19 @@ class Arena:
             return None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
-    def until(self, ask: Callable[[], Any], within_seconds: float = 90.0) -> Any:
-        """Ask until the answer is true, and return it."""
-        deadline = time.monotonic() + within_seconds
-        while not (answer := ask()):
-            assert self._process is None or self._process.poll() is None, (
-                f"the service left; its log ends with\n{self.log.read_text()[-3000:]}"
-            )
-            assert time.monotonic() < deadline, f"it did not come true in time; the log ends with\n{self.log.read_text()[-3000:]}"
-            time.sleep(0.01)
-        return answer
+    def until(self, ask: Callable[[], Any]) -> Any:
+        """Ask until the answer is true, and return it; the service must not leave meanwhile."""
+
+        def ask_while_it_runs() -> Any:
+            assert self._process is None or self._process.poll() is None, f"the service left; {self._log_end()}"
+            return ask()
+
+        return until(ask_while_it_runs, self._log_end)
+
+    def _log_end(self) -> str:
+        return f"the log ends with\n{self.log.read_text()[-3000:] if self.log.exists() else ''}"
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -212,14 +215,14 @@ class Arena:
 
     def is_ready(self) -> bool:
         try:
-            with Wire(self.port, timeout=5) as wire:
+            with Wire(self.port) as wire:
                 return wire.ask(request("/readyz")).status == 200
         except (OSError, EOFError):
             return False
 
     def workers(self) -> set[int]:
         """Return the processes that take connections."""
-        return {child.pid for child in psutil.Process(self.process.pid).children() if is_listening(child, self.port)}
+        return listening(self.process.pid, self.port)
 
     def children(self) -> set[int]:
         """Return the processes of the master."""
@@ -231,30 +234,16 @@ class Arena:
 
     def ports_of(self, pid: int) -> set[int]:
         """Return the client ports of the connections that a worker holds."""
-        try:
-            held = psutil.Process(pid).net_connections("tcp4")
-        except psutil.Error:
-            return set()
-        return {each.raddr.port for each in held if each.raddr and each.laddr.port == self.port}
+        return held_by(pid, self.port)
 
-    def answering(self, connections: int = 12) -> dict[int, str]:
+    def answering(self, connections: int = CONNECTIONS) -> dict[int, str]:
         """Ask over fresh connections, all open at once; return the version that each worker named, by worker."""
-        wires = [self.wire() for _ in range(connections)]
-        try:
-            for wire in wires:
-                wire.send(request(f"/models/{self.model}"))
-            versions = [wire.reply().json.get("version", "") for wire in wires]
-            owners = {port: pid for pid in self.workers() for port in self.ports_of(pid)}
-            return {owners[wire.own_port]: version for wire, version in zip(wires, versions, strict=True) if wire.own_port in owners}
-        except (OSError, EOFError):
-            return {}
-        finally:
-            for wire in wires:
-                wire.socket.close()
+        replies = answering(self.process.pid, self.port, f"/models/{self.model}", connections)
+        return {pid: reply.json.get("version", "") for pid, reply in replies.items()}
 
-    def wire(self, timeout: float = TIMEOUT_SECONDS) -> Wire:
+    def wire(self) -> Wire:
         """Open a connection."""
-        return Wire(self.port, timeout=timeout)
+        return Wire(self.port)
 
     def predict(self, *rows: Row) -> Any:
         """Send rows over a connection of their own; return the content of the answer, which must be 200."""
@@ -262,11 +251,3 @@ class Arena:
             reply = wire.ask(request(PREDICT, {"rows": rows}))
         assert reply.status == 200, reply.body
         return reply.json
-
-
-def is_listening(process: psutil.Process, port: int) -> bool:
-    """Return whether a process holds the listening socket of a port."""
-    try:
-        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections("tcp4"))
-    except psutil.Error:
-        return False

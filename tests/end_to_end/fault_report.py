@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from tests.end_to_end.arena import PREDICT, Row
 from tests.end_to_end.wire import Wire, request
+from tests.patience import PATIENCE_SECONDS, until
 
 REPORT = "EVERGREEN_FAULT_REPORT"
 ROW: Row = {"distance": 3.0, "hour": 8.0}
@@ -33,7 +34,7 @@ class Probes:
         Seconds that the client waits for an answer.
     """
 
-    def __init__(self, port: int, content: bytes = b"", *, pause: Seconds = 0.02, patience: Seconds = 60.0) -> None:
+    def __init__(self, port: int, content: bytes = b"", *, pause: Seconds = 0.02, patience: Seconds = PATIENCE_SECONDS) -> None:
         self._port = port
         self._content = content or request(PREDICT, {"rows": [ROW]})
         self._pause = pause
@@ -57,10 +58,8 @@ class Probes:
 
     def wait_for(self, more: int) -> None:
         """Wait until so many more were answered well."""
-        wanted, deadline = len(self.times) + more, time.monotonic() + 240
-        while len(self.times) < wanted:
-            assert time.monotonic() < deadline, f"probes are not answered; the last statuses but 200 are {self.failures[-5:]}"
-            time.sleep(0.01)
+        wanted = len(self.times) + more
+        until(lambda: len(self.times) >= wanted, lambda: f"probes are answered; the last statuses but 200 are {self.failures[-5:]}")
 
     def longest_silence(self) -> Seconds:
         """Return the longest time without a good answer."""
@@ -78,7 +77,7 @@ class Probes:
 
     def _ask(self) -> tuple[int, Any]:
         with suppress(OSError, EOFError, ValueError):
-            with Wire(self._port, timeout=self._patience) as wire:
+            with Wire(self._port, self._patience) as wire:
                 reply = wire.ask(self._content)
             return reply.status, reply.json
         return 0, None

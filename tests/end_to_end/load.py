@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.patience import PATIENCE_SECONDS, until
+
 Seconds = float
 
 
@@ -89,7 +91,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join(60)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "answers are missing"
         if self.error is not None:
             raise self.error
@@ -97,17 +99,18 @@ class Load:
     def failures(self) -> list[Sent]:
         return [each for each in self.sent if each.status != 200]
 
-    def wait_for(self, more: int, within_seconds: float = 120.0) -> None:
+    def wait_for(self, more: int) -> None:
         """Wait until so many more requests were answered."""
-        self.wait_until(lambda target=len(self.sent) + more: len(self.sent) >= target, within_seconds)  # type: ignore[misc]
+        self.wait_until(lambda target=len(self.sent) + more: len(self.sent) >= target)  # type: ignore[misc]
 
-    def wait_until(self, ask: Callable[[], bool], within_seconds: float = 60.0) -> None:
+    def wait_until(self, ask: Callable[[], bool]) -> None:
         """Ask until it is true."""
-        deadline = time.monotonic() + within_seconds
-        while not ask():
+
+        def ask_while_it_runs() -> bool:
             assert self._thread.is_alive(), f"the load stopped: {self.error!r}"
-            assert time.monotonic() < deadline, "it did not come true in time"
-            time.sleep(0.02)
+            return ask()
+
+        until(ask_while_it_runs, lambda: f"{len(self.sent)} requests are answered so far")
 
     # ---- the thread -----------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class Load:
     def _connect(self) -> None:
         while self._missing and not self._stopping.is_set():
             try:
-                made = socket.create_connection(("127.0.0.1", self._port), timeout=5)
+                made = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE_SECONDS)
             except OSError:
                 return
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.patience import LONGER_SECONDS
+
 STRINGS = "PUPPET_STRINGS"
 HOLD = -77.0
-LONGEST_HOLD_SECONDS = 90.0
 
 
 class Puppet:
@@ -78,6 +79,6 @@ def _takes(path: Path) -> bool:
 
 
 def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + LONGEST_HOLD_SECONDS
+    deadline = time.monotonic() + LONGER_SECONDS
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -25,6 +25,7 @@ from monitoring.local.replay_progress import ReplayProgress
 from monitoring.local.up import addresses, child_environment, start
 from tests.bikes import BIKES
 from tests.end_to_end.system import with_few_fits
+from tests.patience import until
 from tests.ports import free_port
 from training.artifacts.golden_rows import request_row
 from training.dataset.dataset import read_table
@@ -173,10 +174,7 @@ def test_a_monitor_that_is_stopped_for_ten_slots_comes_to_the_same(trained: Path
 def until_ended(processes: Processes) -> None:
     """Look at the processes until the one that was killed is started again."""
     restarts: list[str] = []
-    deadline = time.monotonic() + 30
-    while not restarts:
-        assert time.monotonic() < deadline, "the monitor that was killed does not end"
-        processes.look(restarts.append)
+    until(lambda: processes.look(restarts.append) or restarts, "the monitor that was killed ends")
 
 
 def assert_equal(got: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:

@@ -19,6 +19,7 @@ from tests.end_to_end.fault_report import LIVE, Probes, longest_gap, note
 from tests.end_to_end.load import Load
 from tests.end_to_end.puppet import HOLD, Puppet, entries
 from tests.end_to_end.wire import Reply, Wire, request
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
 ROW = {"distance": 3.0, "hour": 8.0}
@@ -245,7 +246,7 @@ def test_an_upgrade_is_not_taken_up_and_the_request_answered(wire: Wire) -> None
 
 def is_refused(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
     except OSError:
         return True
     return False
@@ -279,7 +280,6 @@ def test_sigterm_answers_what_is_in_progress_and_loses_nothing(puppets: Arena, s
     assert list(served.home.spool.glob("*.spool*")) == []
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_workers_fail_only_what_was_on_them_and_are_replaced(puppets: Arena, kills: int) -> None:
     served = puppets.start()

@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression
 from tests.end_to_end.arena import PREDICT, Arena, fare_table
 from tests.end_to_end.fault_report import LIVE, Probes, note
 from tests.end_to_end.wire import request
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
 ASK = request(PREDICT, {"rows": [{"distance": 3.0, "hour": 8.0}]})
@@ -75,12 +76,12 @@ def fill(folder: Path) -> Path:
 
 
 def status(served: Arena, content: bytes) -> int:
-    with served.wire(timeout=10) as wire:
+    with served.wire() as wire:
         return wire.ask(content).status
 
 
 def code(served: Arena, content: bytes) -> tuple[int, str]:
-    with served.wire(timeout=10) as wire:
+    with served.wire() as wire:
         reply = wire.ask(content)
     return reply.status, "" if reply.status == 200 else reply.json["code"]
 
@@ -143,7 +144,7 @@ def test_a_full_disk_of_the_metrics_alone_refuses_nothing_and_counts_go_on_in_me
 
 
 def scrape(served: Arena) -> bytes:
-    with served.wire(timeout=10) as wire:
+    with served.wire() as wire:
         return bytes(wire.ask(request("/metrics")).body)
 
 
@@ -235,7 +236,12 @@ def test_a_home_that_cannot_be_written_is_a_sentence(
         "EVERGREEN_MONITOR_BIND": f"127.0.0.1:{free_port()}",
     }
     done = subprocess.run(
-        [sys.executable, "-m", *module.split()], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", *module.split()],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
     output = done.stdout + done.stderr

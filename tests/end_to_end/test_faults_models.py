@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression
 from tests.end_to_end.arena import NOW, PREDICT, Arena, fare_table
 from tests.end_to_end.fault_report import Probes, note
 from tests.end_to_end.wire import request
+from tests.patience import PATIENCE_SECONDS
 from tests.trouble import HANG, TROUBLES, Troubled
 from training.model_file.model_spec import parse_spec
 from training.registry.registry import Registry
@@ -63,7 +64,7 @@ class Home:
     def ask(self, path: str, content: Any = None, *headers: str) -> tuple[int, Any]:
         """Send a request over a connection of its own; 0 where nobody answers."""
         try:
-            with self.arena.wire(timeout=5) as wire:
+            with self.arena.wire() as wire:
                 reply = wire.ask(request(path, content, *headers))
             return reply.status, json.loads(reply.body)
         except (OSError, EOFError):
@@ -252,5 +253,5 @@ def test_a_master_whose_workers_never_start_ends_and_says_why(home: Home) -> Non
 
     process = home.arena.launch()
 
-    assert process.wait(60) == 3
+    assert process.wait(PATIENCE_SECONDS) == 3
     assert any("others may use it, wanted 0600" in line.get("msg", "") for line in home.logged())

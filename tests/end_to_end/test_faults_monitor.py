@@ -14,8 +14,9 @@ from monitoring.journal.tables import RETRAIN, TICK
 from service.prediction_log.labels import LabelItem
 from service.prediction_log.records import Record
 from service.prediction_log.writing import DrainedBatch
-from tests.monitoring.watched import Watched, until
+from tests.monitoring.watched import Watched
 from tests.monitoring.world import DAY_US, World, make_world, weather
+from tests.patience import until
 from tests.trouble import FOLDER, TroubledLearner
 from training.clock import to_us
 from training.model_file.model_spec import parse_spec

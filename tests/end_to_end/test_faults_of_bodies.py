@@ -17,7 +17,7 @@ from tests.end_to_end.fault_report import Probes, note
 from tests.end_to_end.puppet import Puppet
 from tests.end_to_end.wire import request
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 CLIENTS, TIMES = 6, 5
 BAD_ROWS = 100_000
@@ -70,7 +70,7 @@ def test_a_body_that_costs_more_than_it_looks_is_refused_and_the_neighbour_answe
     lines = [f"Content-Type: {kind[0]}", f"Content-Length: {len(body)}", *(f"Content-Encoding: {each}" for each in kind[1:])]
 
     def send(_: int) -> set[int]:
-        with served.wire(timeout=240) as wire:
+        with served.wire() as wire:
             return {wire.ask(request(PREDICT, None, *lines, verb="POST"), body).status}
 
     with Probes(served.port) as probes:

@@ -14,8 +14,9 @@ from tests.end_to_end.arena import PREDICT, Arena
 from tests.end_to_end.fault_report import Probes, note
 from tests.end_to_end.puppet import Puppet
 from tests.end_to_end.wire import request
+from tests.patience import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 MANY = 2100
 
@@ -37,7 +38,7 @@ def chunked(parts: Iterator[bytes]) -> bytes:
 def deaf(served: Arena, sent: bytes) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.settimeout(20)
+    made.settimeout(PATIENCE_SECONDS)
     made.connect(("127.0.0.1", served.port))
     made.setblocking(False)
     with suppress(BlockingIOError):
@@ -72,7 +73,7 @@ def test_thousands_of_strangers_keep_nobody_out(served: Arena, fault: str, sent:
         reader.start()
         probes.wait_for(20)
         stopping.set()
-        reader.join(30)
+        reader.join(PATIENCE_SECONDS)
     served.stop()
     note(fault, probes.ids, served.logged_ids(), probes.longest_silence())
 

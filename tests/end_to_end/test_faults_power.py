@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,14 @@ import pytest
 
 from tests.end_to_end.arena import MODEL, REPOSITORY
 from tests.end_to_end.fault_report import note
+from tests.patience import until
 from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
 from training.registry.registry import Registry
 from training.settings import Home
 from training.storage.database import open_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 CUTS = 8
 
@@ -90,8 +90,9 @@ def test_what_was_labelled_and_promoted_before_a_power_cut_is_there_after_it(tmp
 
 def wait_for_lines(writer: subprocess.Popen[bytes], path: Path, number: int) -> None:
     """Wait until a file has so many lines."""
-    deadline = time.monotonic() + 120
-    while not path.exists() or path.read_text().count("\n") < number:
+
+    def are_written() -> bool:
         assert writer.poll() is None, "the writer ended"
-        assert time.monotonic() < deadline, "the writer is too slow"
-        time.sleep(0.01)
+        return path.exists() and path.read_text().count("\n") >= number
+
+    until(are_written, f"{number} lines")

@@ -19,9 +19,10 @@ from tests.end_to_end.arena import PREDICT, Arena, fare_table
 from tests.end_to_end.fault_report import Probes, longest_gap, note
 from tests.end_to_end.load import Load
 from tests.end_to_end.wire import Wire, request
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 ASK = request(PREDICT, {"rows": [{"distance": 3.0, "hour": 8.0}]})
 LABELS = "/models/fares/labels"
@@ -70,7 +71,7 @@ def test_a_database_that_is_away_for_a_minute_costs_labels_and_no_prediction(
     request: pytest.FixtureRequest, tmp_path: Path, fault: str
 ) -> None:
     server = request.getfixturevalue("own_postgresql") if fault == "7" else None
-    url = server.get_uri() if server else ""
+    url = server.url() if server else ""
     with Arena(tmp_path, free_port(), [fitted()], database_url=url) as served:
         served.start()
         with Load(served.port, [ASK], per_second=100, connections=8) as load, Probes(served.port, STRANGE, pause=0.2) as labels:
@@ -132,7 +133,7 @@ def test_a_flood_of_labels_costs_no_prediction(arena: Callable[..., Arena]) -> N
         load.wait_for(1000)
         stopping.set()
         for client in clients:
-            client.join(60)
+            client.join(PATIENCE_SECONDS)
     lost = account("12", served, load)
 
     assert (lost, load.failures()) == (set(), [])

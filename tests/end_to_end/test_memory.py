@@ -26,6 +26,7 @@ from service.models.served_model import Deployment
 from service.telemetry.metrics import ServiceMetrics
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.puppet import HOLD, entries
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 from training.artifacts.signing import load_or_make_key
 from training.fitting.preprocessing import build_pipeline
@@ -199,14 +200,14 @@ def test_a_request_in_progress_ends_on_the_deployment_it_began_on_which_then_goe
 
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(ask)
-        assert began.wait(20)
+        assert began.wait(PATIENCE_SECONDS)
         puppets.until(lambda: (strings / "entered").exists())
         puppets.promote(1)
         served.follower.refresh()
         assert served.current("fares").version == puppets.versions[1]
         is_alive = old() is not None
         (strings / "go").touch()
-        assert answer.result(30) == HOLD
+        assert answer.result(PATIENCE_SECONDS) == HOLD
 
     gc.collect()
     assert is_alive

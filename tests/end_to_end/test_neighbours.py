@@ -16,6 +16,7 @@ import pytest
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.brittle import BREAKS, SPEC, brittle_pipeline, rides
 from tests.end_to_end.wire import Reply, request
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
@@ -101,7 +102,7 @@ def converse(arena: Arena) -> list[Exchange]:
     def talk(client: int) -> list[Exchange]:
         exchanges = []
         with arena.wire() as wire:
-            begin.wait(20)
+            begin.wait(PATIENCE_SECONDS)
             for number in range(client * EACH, (client + 1) * EACH):
                 sent, bad = [dict(row) for row in rows[3 * number : 3 * number + 3]], plan[number]
                 if bad is not None:

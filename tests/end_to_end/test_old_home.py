@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from monitoring.stores import open_stores
 from service.prediction_log.tables import predictions
 from tests.monitoring.world import START, World, weather
+from tests.patience import PATIENCE_SECONDS, until
 from tests.ports import free_port
 from training.artifacts.artifact import LoadedArtifact, load_cached, load_verified
 from training.artifacts.pickles import COMPILED, MODEL, read_pickle
@@ -151,7 +151,7 @@ def test_old_versions_keep_the_classic_rule_until_the_next_training(world: World
 def ask(port: int, path: str, body: object = None) -> Any:
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)
 
 
@@ -164,16 +164,16 @@ def port(old_home: Home, tmp_path: Path) -> Iterator[int]:
         service = subprocess.Popen(
             [sys.executable, "-m", "service"], env={**os.environ, **variables}, cwd=REPOSITORY, stdout=log, stderr=log
         )
-    deadline = time.monotonic() + 60
-    is_ready = False
-    while not is_ready:
-        assert time.monotonic() < deadline, (tmp_path / "service.log").read_text()
+
+    def is_ready() -> bool:
         with suppress(OSError):
-            is_ready = ask(port, "/readyz") is not None
-        time.sleep(0.05)
+            return ask(port, "/readyz") is not None
+        return False
+
+    until(is_ready, (tmp_path / "service.log").read_text)
     yield port
     service.terminate()
-    assert service.wait(30) == 0
+    assert service.wait(PATIENCE_SECONDS) == 0
 
 
 def test_the_service_drains_the_old_spool_and_answers_with_the_old_versions(port: int, old_home: Home, world: World) -> None:
@@ -186,7 +186,7 @@ def test_the_service_drains_the_old_spool_and_answers_with_the_old_versions(port
     assert f"rain/{answer['version']}" == VERSIONS["boosting"]
     assert prediction["label"] == golden.labels[0]
     assert prediction["probabilities"] == pytest.approx(expected, abs=1e-9)
-    assert wait_for_rows(world, LOGGED + IN_SPOOL + 1) == LOGGED + IN_SPOOL + 1
+    until(lambda: n_logged(world) == LOGGED + IN_SPOOL + 1, lambda: f"the spool is drained; {n_logged(world)} rows are logged")
     measures = world.stores.log.measures("rain")
     assert measures is not None
     assert measures.bins_id == load(old_home, "boosting", old_home.cache).reference.measures.id
@@ -194,20 +194,15 @@ def test_the_service_drains_the_old_spool_and_answers_with_the_old_versions(port
     assert sum(profile.rows for _, profile in buckets) == world.stores.log.count("rain") > LOGGED  # the old counts go on
 
 
-def wait_for_rows(world: World, wanted: int) -> int:
-    deadline = time.monotonic() + 20
-    count = -1
-    while count != wanted and time.monotonic() < deadline:
-        time.sleep(0.05)
-        with world.stores.database.read() as connection:
-            count = connection.scalar(sa.select(sa.func.count()).select_from(predictions)) or 0
-    return count
+def n_logged(world: World) -> int:
+    with world.stores.database.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(predictions)) or 0
 
 
 def test_the_command_line_reads_the_old_home(old_home: Home) -> None:
     command = [sys.executable, "-m", "monitoring.cli", "--home", str(old_home.path), "status"]
 
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert done.returncode == 0, done.stderr
     assert VERSIONS["boosting"].partition("/")[2] in done.stdout

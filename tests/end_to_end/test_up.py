@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.bikes import write_small_example
+from tests.patience import PATIENCE_SECONDS, until
 from tests.ports import free_port
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -38,11 +39,11 @@ class Running:
 
     def evergreen(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "monitoring.cli", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     def stop(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +84,12 @@ def test_the_printed_curls_work_when_pasted(first: Running) -> None:
 
     predicted = json.loads(subprocess.check_output(["bash", "-c", predict], text=True))
     label = label.replace("THE-ID-FROM-THE-ANSWER", predicted["predictions"][0]["id"])
-    labelled = json.loads(subprocess.check_output(["bash", "-c", label], text=True))
+    labelled = until(lambda: json.loads(subprocess.check_output(["bash", "-c", label], text=True)).get("counts"), "the log takes a label")
 
     shown = json.loads(SPELLS.findall(first.printed)[0][1])
     assert predicted["version"] == shown["version"]
     assert predicted["predictions"][0]["probabilities"] == pytest.approx(shown["predictions"][0]["probabilities"])
-    assert set(labelled["counts"]) <= {"matched", "pending"}
+    assert set(labelled) <= {"matched", "pending"}
 
 
 def test_under_nohup_a_hang_up_stops_nothing(first: Running) -> None:
@@ -150,8 +151,12 @@ def test_a_hang_up_a_closed_terminal_and_a_kill_leave_nothing_running(model_file
     family = psutil.Process(running.process.pid).children(recursive=True)
 
     os.close(terminal)
-    code = running.process.wait(60) if how == "a closed terminal" else running.stop(signal.SIGHUP if how == "a hang-up" else signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=60)
+    code = (
+        running.process.wait(PATIENCE_SECONDS)
+        if how == "a closed terminal"
+        else running.stop(signal.SIGHUP if how == "a hang-up" else signal.SIGKILL)
+    )
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE_SECONDS)
     finish(running)
 
     assert len(family) >= 3
@@ -163,7 +168,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_trains_nothing(first: Runnin
     family = psutil.Process(first.process.pid).children(recursive=True)
 
     code = first.stop()
-    left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    _, left = psutil.wait_procs(family, timeout=PATIENCE_SECONDS)
     (model_file.parent / "history.csv.gz").write_bytes(b"no table any more")
     again = begin(model_file, environment)
     stopped = again.stop(signal.SIGTERM)

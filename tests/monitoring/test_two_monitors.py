@@ -12,8 +12,9 @@ import pytest
 from monitoring.journal.leases import MONITOR
 from monitoring.journal.tables import TICK, Run
 from tests.conftest import Once
-from tests.monitoring.watched import Watched, build_clock, until
+from tests.monitoring.watched import Watched, build_clock, end_lease
 from tests.monitoring.world import World, make_world, weather
+from tests.patience import until
 from training.clock import to_us
 
 Start = Callable[..., Watched]
@@ -63,13 +64,16 @@ def test_a_monitor_that_was_stopped_or_killed_is_replaced_and_acts_no_more(world
     judge(world, 60, 11, in_all=2)
 
     one.stop_between_writes(world.stores.database)
+    end_lease(world.stores.database)
     until(two.leads, "the second one leads while the first is stopped")
     judge(world, 71, 15, in_all=4)
     one.go_on()
+    until(lambda: not one.leads(), "the first one hears that it leads no more")
     one.tick_twice()
     after_a_stop = one.leads(), two.leads()
 
     two.kill()
+    end_lease(world.stores.database)
     until(one.leads, "the first one leads when the second was killed")
     judge(world, 86, 10, in_all=5)
 
@@ -95,6 +99,7 @@ def test_on_a_server_monitors_whose_clocks_are_wrong_by_hours_neither_lead_toget
         seen.append((leader.leads(), other.leads()))
     lease = world.stores.journal.lease(MONITOR)
     leader.kill()
+    end_lease(world.stores.database)
     until(other.leads, "the other one leads when the first was killed")
 
     assert seen == [(True, False)] * 4

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from monitoring.journal.tables import leases
+from tests.patience import PATIENCE_SECONDS, until
 from tests.ports import free_port
 from training.errors import DatabaseUnavailableError
 from training.settings import Home
 from training.storage.database import Database
 
-PATIENCE = 90.0
+LEASE_SECONDS = 30
 SHIM = Path(__file__).with_name("stepping_clock.c")
 
 
@@ -30,17 +30,25 @@ def build_clock(folder: Path) -> None:
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(folder / "clock.so"), str(SHIM), "-ldl"], check=True)
 
 
-def until(ask: Callable[[], object], wanted: str) -> None:
-    """Ask until the answer is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not ask():
-        assert time.monotonic() < deadline, f"it did not come true in time: {wanted}"
-        time.sleep(0.05)
+def read(bind: str, path: str) -> str | None:
+    """Return what a monitor answers with 200; None while it does not."""
+    try:
+        with urllib.request.urlopen(f"http://{bind}{path}", timeout=PATIENCE_SECONDS) as response:
+            text: str = response.read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    return text
+
+
+def end_lease(database: Database) -> None:
+    """Let the time pass after which the lease of a monitor that is gone has run out."""
+    with database.write() as connection:
+        connection.execute(leases.update().values(expires_us=leases.c.expires_us - LEASE_SECONDS * 1_000_000))
 
 
 @dataclass
 class Watched:
-    """One `python -m monitoring` with a lease of a second."""
+    """One `python -m monitoring` with a lease that no busy machine lets run out: see `end_lease`."""
 
     process: subprocess.Popen[bytes]
     bind: str
@@ -51,7 +59,8 @@ class Watched:
         """Start one; `clock` is the folder in which `build_clock` was, `step` the file from which its clock is set."""
         bind = f"127.0.0.1:{free_port()}"
         settings = {
-            "HOME": str(home.path), "DATABASE_URL": database_url, "MONITOR_BIND": bind, "LEASE_SECONDS": "1", "TICK_SECONDS": "0.1",
+            "HOME": str(home.path), "DATABASE_URL": database_url, "MONITOR_BIND": bind, "LEASE_SECONDS": str(LEASE_SECONDS),
+            "TICK_SECONDS": "0.1",
         }  # fmt: skip
         environment = {**os.environ, **{f"EVERGREEN_{name}": value for name, value in settings.items()}}
         if clock is not None:
@@ -95,9 +104,5 @@ class Watched:
 
     def _metric(self, name: str) -> float | None:
         assert self.process.poll() is None, self.step.with_suffix(".log").read_text()
-        try:
-            with urllib.request.urlopen(f"http://{self.bind}/metrics", timeout=5) as response:
-                text = response.read().decode()
-        except (urllib.error.URLError, ConnectionError):
-            return None
+        text = read(self.bind, "/metrics") or ""
         return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), None)

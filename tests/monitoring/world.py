@@ -28,6 +28,7 @@ from service.prediction_log.writing import DrainedBatch
 from service.recording.counting import RowCounter
 from service.recording.version_facts import VersionFacts, facts_of
 from tests.conftest import Once
+from tests.patience import PATIENCE_SECONDS
 from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
 from training.errors import EvergreenError
@@ -178,7 +179,7 @@ class World:
         loaded = self.stores.load(model, version)
         return facts_of(loaded.manifest, loaded.reference, self.spec)
 
-    def settle(self, watch: Watch, seconds: float = 60.0) -> None:
+    def settle(self, watch: Watch, seconds: float = PATIENCE_SECONDS) -> None:
         """Tick until nothing is left to do: also until children have ended."""
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         while tick(watch, self.machine_now) or self.stores.journal.running("rain") or tick(watch, self.machine_now):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from service.app import create_app, service_of
 from service.prediction_log.prediction_log import PredictionLog
 from service.settings import ServiceSettings
-from tests import ports
+from tests import patience, ports, workers
 from tests.conftest import Once
 from training.artifacts.artifact import Artifact
 from training.model_file.model_spec import ModelSpec, parse_spec
@@ -40,6 +39,7 @@ from training.run import wrap_imported
 from training.settings import Home
 from training.storage.database import open_database
 
+PATIENT = {"deadline_seconds": patience.LONGER_SECONDS, "log_patience_seconds": patience.PATIENCE_SECONDS}
 REPOSITORY = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -155,7 +155,7 @@ class Place:
 
     def settings(self, **changes: Any) -> ServiceSettings:
         """Settings of a service over this home."""
-        return ServiceSettings(home=self.home, database_url=self.database_url, **changes)
+        return ServiceSettings(home=self.home, database_url=self.database_url, **{**PATIENT, **changes})
 
     def bikes_path(self, place: int) -> Path:
         """Where a version of `bikes` lies in this home."""
@@ -213,15 +213,7 @@ def ride() -> dict[str, Any]:
 @pytest.fixture
 def until() -> Callable[..., Any]:
     """Ask until the answer is true, and give it."""
-
-    def wait(ask: Callable[[], Any], within_seconds: float = 90.0) -> Any:
-        deadline = time.monotonic() + within_seconds
-        while not (answer := ask()):
-            assert time.monotonic() < deadline, "it did not come true in time"
-            time.sleep(0.02)
-        return answer
-
-    return wait
+    return patience.until
 
 
 @pytest.fixture
@@ -252,12 +244,26 @@ class Running:
         except httpx.TransportError:
             return False
 
+    def wait_ready(self, n_workers: int = 2) -> None:
+        """Wait until every worker serves: the service itself is ready with its first one."""
+
+        def is_up() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return self.is_ready() and workers.are_up(self.process.pid, self.client.base_url.port or 0, n_workers)
+
+        patience.until(is_up, self.log.read_text)
+
+    def stop(self) -> None:
+        """Ask it to leave, and wait until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(patience.PATIENCE_SECONDS)
+
 
 Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def serve(free_port: int, tmp_path: Path, until: Callable[..., Any]) -> Serve:
+def serve(free_port: int, tmp_path: Path) -> Serve:
     """Start `python -m service` over a place; a context manager that gives a `Running`."""
 
     @contextmanager
@@ -267,21 +273,20 @@ def serve(free_port: int, tmp_path: Path, until: Callable[..., Any]) -> Serve:
             "EVERGREEN_HOME": str(place.home.path),
             "EVERGREEN_DATABASE_URL": place.database_url,
             "EVERGREEN_BIND": f"127.0.0.1:{free_port}",
+            "EVERGREEN_DEADLINE_SECONDS": f"{patience.LONGER_SECONDS:g}",
             **{f"EVERGREEN_{name}": value for name, value in variables.items()},
         }
         log = tmp_path / "service.log"
         with open(log, "a") as out:
             command = [sys.executable, "-m", "service"]
             process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=out, stderr=out, text=True)
-        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=15) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=patience.PATIENCE_SECONDS) as client:
             running = Running(process, client, log)
             try:
                 if wait:
-                    until(lambda: running.is_ready() or process.poll() is not None)
-                    assert process.poll() is None, log.read_text()
+                    running.wait_ready(int(variables.get("WORKERS", "2")))
                 yield running
             finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
+                running.stop()
 
     return start

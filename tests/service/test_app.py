@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app, draining, service_of
@@ -179,7 +179,7 @@ def test_the_request_id_is_echoed_when_it_is_one(app: Flask, sent: str, is_echoe
 names = st.sampled_from(["rows", "temp", "docks", "at", "_id"]) | st.text()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -330,7 +330,7 @@ def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Any, place: A
 
 
 def test_a_label_by_own_id_is_pending_while_the_drain_stands_still(place: Any, ride: Row) -> None:
-    still = create_app(place.settings())
+    still = create_app(place.settings(log_patience_seconds=0.1))
     service_of(still).follower.refresh()
     client = still.test_client()
     client.post("/models/bikes/predict", json={"rows": [{**ride, "_id": "ride-1"}]})

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import LONGER_SECONDS, PATIENCE_SECONDS
 from tests.ports import free_port
 from tests.service.conftest import REPOSITORY, Place
 from training.settings import Home
@@ -35,6 +36,7 @@ class Installation:
         """Start both, and do not wait for them."""
         settings = {
             "HOME": str(self.home.path), "DATABASE_URL": self.database_url, "BIND": f"127.0.0.1:{self.port}", "WORKERS": "1",
+            "DEADLINE_SECONDS": f"{LONGER_SECONDS:g}",
             "MONITOR_BIND": f"127.0.0.1:{self.monitor_port}", "LEASE_SECONDS": "1", "TICK_SECONDS": "0.1",
         }  # fmt: skip
         environment = {**os.environ, **{f"EVERGREEN_{name}": value for name, value in settings.items()}}
@@ -48,7 +50,7 @@ class Installation:
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
         self.processes.clear()
 
     def ready(self) -> list[tuple[int, str]]:
@@ -56,7 +58,7 @@ class Installation:
         answers = []
         for port in (self.port, self.monitor_port):
             try:
-                answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10)
+                answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE_SECONDS)
                 answers.append((answer.status_code, str(answer.json()["reason"])))
             except httpx.TransportError:
                 answers.append((0, ""))
@@ -68,7 +70,7 @@ class Installation:
 
     def version(self, ride: dict[str, Any]) -> str:
         """Return which version answers."""
-        answer = httpx.post(f"http://127.0.0.1:{self.port}/models/bikes/predict", json={"rows": [ride]}, timeout=30)
+        answer = httpx.post(f"http://127.0.0.1:{self.port}/models/bikes/predict", json={"rows": [ride]}, timeout=PATIENCE_SECONDS)
         return str(answer.json().get("version"))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.codecs.arrow import from_arrow
@@ -160,7 +160,7 @@ cells = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.lists(cells, min_size=1, max_size=6), st.sampled_from([*FEATURES, *map(nullable, FEATURES)]))
 def test_any_column_of_text_is_read_alike(tmp_path: Path, texts: list[str], feature: Feature) -> None:
     schema = schema_of(feature)
@@ -312,7 +312,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(numbers, st.sampled_from([f for f in FEATURES if f.kind not in ("boolean", "categorical")]))
 def test_a_json_number_is_read_as_the_typed_column(number: float, feature: Feature) -> None:
     try:
@@ -332,7 +332,7 @@ json_columns = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(json_columns, st.sampled_from([*map(nullable, FEATURES)]))
 @example([math.inf], nullable(Feature("v", "numeric", missing=("inf",))))
 @example([None, -math.inf, 3], nullable(Feature("v", "integer", missing=("inf",))))

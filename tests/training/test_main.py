@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from training.model_file.model_spec import ModelSpec
 from training.schema.rows import Rows
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "EVERGREEN_HOME": str(home), "EVERGREEN_DATABASE_URL": ""}
     command = [sys.executable, "-m", "training", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 host, port = sys.argv[1].removeprefix("http://").split(":")
 rows = json.loads(sys.argv[2])
 client = ScoringServerClient(host, int(port))
-client.wait_server_ready(timeout=10)
+client.wait_server_ready(timeout=240)
 table = pd.DataFrame(rows)
 result = {
     "up": [client.ping() is None, bool(client.get_version())],

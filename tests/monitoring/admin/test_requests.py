@@ -14,6 +14,7 @@ from monitoring.journal.tables import CHECK, RETRAIN, Request
 from monitoring.loop.tick import Watch, tick
 from tests.conftest import Once
 from tests.monitoring.world import World, make_world, weather
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ def world(tmp_path: Path, once: Once) -> Iterator[World]:
     made.close()
 
 
-def ask_while(world: World, watch: Watch, meanwhile: Callable[[Request], object], kind: str, wait_seconds: float = 60) -> Answered:
+def ask_while(
+    world: World, watch: Watch, meanwhile: Callable[[Request], object], kind: str, wait_seconds: float = PATIENCE_SECONDS
+) -> Answered:
     """Ask a monitor that leads, and do something once the request waits."""
     assert watch.leadership.lead(datetime.now(UTC)) is not None
 

@@ -14,6 +14,7 @@ import pytest
 from monitoring import Window, compare
 from monitoring.errors import InputError
 from tests.monitoring.world import World, weather
+from tests.patience import PATIENCE_SECONDS
 from training.errors import DataError
 from training.schema.rows import Rows
 
@@ -215,7 +216,7 @@ def test_two_windows_of_a_log_are_compared_by_their_counts(make: Callable[..., W
 def test_importing_it_does_not_load_the_rest() -> None:
     code = "import sys, monitoring; assert 'pandas' not in sys.modules; from monitoring import compare; assert 'flask' not in sys.modules"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert done.stderr == ""
     assert not hasattr(sys.modules["monitoring"], "nothing")

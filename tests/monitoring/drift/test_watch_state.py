@@ -71,7 +71,7 @@ def test_starts_are_a_quarter_of_their_age_apart_at_most() -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=40, max_size=40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_how_late_rows_come_does_not_show_once_they_are_there(late: list[int]) -> None:
     rows = buckets(30, HOUR_US)
     state = State.begin(variation(), 0, HOUR_US)

@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +15,7 @@ from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import leases as lease_table
 from monitoring.judging.verdict import Evidence, Labels, Verdict
+from tests.patience import PATIENCE_SECONDS, until
 from tests.processes import PROCESSES
 from training.clock import duration_us
 from training.registry.registry import Registry
@@ -61,7 +61,7 @@ def evidence(slot_us: int) -> Evidence:
 
 
 def acquire_and_begin(url: str, holder: str) -> tuple[bool, bool]:
-    database = open_database(url, lock_timeout_seconds=30)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     journal = Journal(database)
     token = journal.acquire("monitor", holder, TTL, NOW)
     run = journal.begin_run(TURN, "bikes", "tick", 0)
@@ -70,20 +70,14 @@ def acquire_and_begin(url: str, holder: str) -> tuple[bool, bool]:
 
 
 def write_when_released(url: str, written: str, released: str) -> None:
-    database = open_database(url, lock_timeout_seconds=30)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     journal = Journal(database)
     token = journal.acquire("monitor", "one", TTL, NOW) or 0
     turn = Turn(NOW, journal.guard("monitor", token), token)
     journal.begin_run(turn, "bikes", "tick", 0)
     Path(written).touch()
-    wait_for(Path(released))
+    until(Path(released).exists)
     journal.begin_run(turn, "bikes", "tick", 1)
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 # leases
@@ -258,14 +252,14 @@ def test_a_stopped_process_that_wakes_up_after_a_take_over_writes_nothing(
     written, released = tmp_path / "written", tmp_path / "released"
     process = PROCESSES.Process(target=write_when_released, args=(database_url, str(written), str(released)), daemon=True)
     process.start()
-    wait_for(written)
+    until(written.exists)
     os.kill(process.pid or 0, signal.SIGSTOP)
 
     age(TTL)
     taken = journal.acquire("monitor", "two", TTL, NOW)
     released.touch()
     os.kill(process.pid or 0, signal.SIGCONT)
-    process.join(60)
+    process.join(PATIENCE_SECONDS)
 
     assert (taken, process.exitcode) == (2, 1)
     assert [run.slot_us for run in journal.runs("bikes")] == [0]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from monitoring.local.alive import is_alive
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = ["/usr/bin/python", "-m", "gunicorn", "--config", "/opt/evergreen/service/gunicorn.conf.py"]
@@ -80,10 +81,13 @@ def test_a_service_that_listens_everywhere_or_on_a_name_is_found(host: str, some
 
 def test_the_healthcheck_of_the_image_follows_the_address_past_any_proxy(somebody: str) -> None:
     command = json.loads(re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "http_proxy": f"http://{NOBODY}", **addresses(somebody, NOBODY)}
+    proxied = {**os.environ, "http_proxy": f"http://{NOBODY}", "no_proxy": "", "NO_PROXY": ""}
+    environment = {**proxied, "PYTHONPATH": str(ROOT), **addresses(somebody, NOBODY)}
 
     codes = [
-        subprocess.run([sys.executable, *command[1:]], env={**environment, "EVERGREEN_BIND": bind}, timeout=60, check=False).returncode
+        subprocess.run(
+            [sys.executable, *command[1:]], env={**environment, "EVERGREEN_BIND": bind}, timeout=PATIENCE_SECONDS, check=False
+        ).returncode
         for bind in (somebody, NOBODY)
     ]
 

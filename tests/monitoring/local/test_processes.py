@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 from monitoring.errors import ProcessError
 from monitoring.local.processes import Processes
 from service.errors import SettingsError
+from tests.patience import LONGER_SECONDS, PATIENCE_SECONDS, until
 from tests.ports import free_port
 
 SERVER = """
@@ -47,14 +47,14 @@ def folder(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def processes(folder: Path) -> Iterator[Processes]:
-    with Processes({**os.environ, "PYTHONPATH": str(folder)}, folder / "logs") as running:
+    with Processes({**os.environ, "PYTHONPATH": str(folder)}, folder / "logs", too_short_seconds=LONGER_SECONDS) as running:
         yield running
 
 
 def test_a_part_is_ready_when_it_answers_and_gone_with_its_children_when_stopped(processes: Processes, port: int) -> None:
     before = set(psutil.Process().children(recursive=True))
     processes.start("stub", f"127.0.0.1:{port}")
-    processes.wait_ready("stub", "/livez", seconds=30)
+    processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
     started = set(psutil.Process().children(recursive=True)) - before
 
     processes.stop()
@@ -76,12 +76,12 @@ def test_a_part_that_ends_at_once_is_reported_with_its_last_words(processes: Pro
     processes.start("broken", f"127.0.0.1:{port}")
 
     with pytest.raises(ProcessError, match=r"ended with code 1(.|\n)*no such luck"):
-        processes.wait_ready("broken", "/livez", seconds=30)
+        processes.wait_ready("broken", "/livez", seconds=PATIENCE_SECONDS)
 
 
 def test_a_part_that_is_never_ready_is_reported(processes: Processes, port: int) -> None:
     processes.start("stub", f"127.0.0.1:{port}")
-    processes.wait_ready("stub", "/livez", seconds=30)
+    processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
 
     with pytest.raises(ProcessError, match="not ready"):
         processes.wait_ready("stub", "/readyz", seconds=0.2)
@@ -89,7 +89,7 @@ def test_a_part_that_is_never_ready_is_reported(processes: Processes, port: int)
 
 def test_a_part_that_dies_soon_after_its_start_is_not_started_again(processes: Processes, port: int) -> None:
     processes.start("stub", f"127.0.0.1:{port}")
-    processes.wait_ready("stub", "/livez", seconds=30)
+    processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
     processes.signal("stub", signal.SIGKILL)
 
     with pytest.raises(ProcessError, match="right after its start"):
@@ -100,11 +100,11 @@ def test_a_part_that_dies_later_is_started_again(folder: Path, port: int) -> Non
     heard: list[str] = []
     with Processes({**os.environ, "PYTHONPATH": str(folder)}, folder / "logs", too_short_seconds=0.0) as processes:
         processes.start("stub", f"127.0.0.1:{port}")
-        processes.wait_ready("stub", "/livez", seconds=30)
+        processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
         processes.signal("stub", signal.SIGKILL)
 
         until(lambda: bool(processes.look(heard.append) or heard))
-        processes.wait_ready("stub", "/livez", seconds=30)
+        processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
 
     assert heard == ["stub ended with code -9; starting it again"]
     assert (folder / "pids").read_text() == "xx"
@@ -116,7 +116,7 @@ def test_a_part_that_runs_and_does_not_say_that_it_lives_is_started_again_and_la
         processes.start("stub", f"127.0.0.1:{port}")
         hang_once(processes, folder, heard)
         hang_once(processes, folder, heard)
-        processes.wait_ready("stub", "/livez", seconds=30)
+        processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
 
     sentences = [f"stub runs, but its /livez did not answer 200 for {seconds} s; starting it again" for seconds in (1, 2)]
     assert heard == sentences
@@ -126,7 +126,7 @@ def test_a_part_that_runs_and_does_not_say_that_it_lives_is_started_again_and_la
 
 def hang_once(processes: Processes, folder: Path, heard: list[str]) -> None:
     """Let the stub live for a look, and then hang until it is started again."""
-    processes.wait_ready("stub", "/livez", seconds=30)
+    processes.wait_ready("stub", "/livez", seconds=PATIENCE_SECONDS)
     before, heard_before = len((folder / "answers").read_text()), len(heard)
     until(lambda: bool(processes.look(heard.append)) or len((folder / "answers").read_text()) > before)
     (folder / "hangs").touch()
@@ -139,10 +139,3 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

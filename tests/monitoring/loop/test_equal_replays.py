@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,9 @@ from monitoring.journal.journal import Journal
 from monitoring.journal.tables import RETRAIN, TICK
 from monitoring.loop.retention import add_up_old_counts
 from monitoring.loop.tick import Watch, tick
+from tests.conftest import Once
 from tests.monitoring.loop.test_drift_watch import DAILY, windy
-from tests.monitoring.world import DAY_US, HANGS, ON_LABELS, World, weather
+from tests.monitoring.world import DAY_US, HANGS, ON_LABELS, World, make_world, weather
 from training.clock import from_us
 from training.registry.tables import Cause
 from training.schema.rows import Rows
@@ -72,6 +76,18 @@ def replayed(
     return concluded(world)
 
 
+@pytest.fixture(scope="session")
+def whole(once: Once) -> tuple[Any, ...]:
+    """Return what is concluded of the replay that nobody disturbs; made once a run."""
+
+    def make(folder: Path) -> None:
+        concluded_there = replayed(partial(make_world, folder / "home", once=once), HOURLY)
+        (folder / "whole.pickle").write_bytes(pickle.dumps(concluded_there))
+
+    answer: tuple[Any, ...] = pickle.loads((once("whole-replay", make) / "whole.pickle").read_bytes())
+    return answer
+
+
 @contextmanager
 def killed(method: str, at_day: int) -> Iterator[list[str]]:
     """Let the monitor die when it is about to write something of one slot, each time it is asked to."""
@@ -99,14 +115,12 @@ def die_at(world: World, watch: Watch, method: str, day: int) -> None:
     world.machine_now += timedelta(hours=1)
 
 
-def test_a_monitor_that_was_stopped_or_killed_comes_to_the_same(make: Make) -> None:
+def test_a_monitor_that_was_stopped_or_killed_comes_to_the_same(make: Make, whole: tuple[Any, ...]) -> None:
     deaths = {FIRST + 2: "record_verdict", STUCK_DAY + 1: "finish_run", 82: "finish_run", 83: "record_verdict"}
 
     def die(world: World, watch: Watch, day: int) -> None:
         if day in deaths:
             die_at(world, watch, deaths[day], day)
-
-    whole = replayed(make, HOURLY)
 
     assert whole[1]
     assert STUCK_DAY + 1 in [slot_us // DAY_US for *_, slot_us in whole[2]]
@@ -122,7 +136,7 @@ def set_back(world: World, day: int) -> None:
     bench.close()
 
 
-def test_slots_that_were_taken_back_come_to_the_same(make: Make) -> None:
+def test_slots_that_were_taken_back_come_to_the_same(make: Make, whole: tuple[Any, ...]) -> None:
     """All of it where none is left; else all but the drift, whose sums begin anew."""
 
     def back_to(day: int, at: int) -> Callable[[World, Watch, int], None]:
@@ -133,7 +147,6 @@ def test_slots_that_were_taken_back_come_to_the_same(make: Make) -> None:
 
         return on_day
 
-    whole = replayed(make, HOURLY)
     again, half = (replayed(make, HOURLY, on_day=back_to(day, 85)) for day in (FIRST, STUCK_DAY - 1))
 
     assert again == whole

@@ -8,8 +8,8 @@ import apscheduler.schedulers.base
 import pytest
 
 from monitoring.loop.scheduler import Pulse, Ticker
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE = 20.0
 INTERVAL = timedelta(seconds=0.01)
 
 
@@ -41,7 +41,7 @@ class Calls:
     def go_on(self, by: int = 5) -> bool:
         with self._more:
             aim = self.n + by
-            return self._more.wait_for(lambda: self.n >= aim, PATIENCE)
+            return self._more.wait_for(lambda: self.n >= aim, PATIENCE_SECONDS)
 
 
 @pytest.fixture

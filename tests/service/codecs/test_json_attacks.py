@@ -135,7 +135,7 @@ def test_a_name_that_stands_twice_is_refused_in_labels_and_the_last_one_counts_i
     assert post(attacked, "/models/bikes/predict", row).status_code == 200
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_no_change_of_a_body_makes_the_service_stumble(attacked: Flask, data: st.DataObject) -> None:
     path, form = data.draw(st.sampled_from(forms(attacked)))

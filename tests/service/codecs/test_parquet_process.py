@@ -22,6 +22,7 @@ from service.codecs.tables import SentTable
 from service.columns.reader import ColumnReader
 from service.columns.values import Unread
 from service.errors import BodyTooLargeError, InvalidRowsError, OverloadedError, RequestError, TooManyRowsError, UnreadableBodyError
+from tests.patience import PATIENCE_SECONDS
 from tests.service.encodings import OURS, PARQUET
 from training.schema.feature import Feature
 from training.schema.schema import Schema
@@ -33,7 +34,7 @@ DEADLY = 122
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ParquetProcess]:
-    made = ParquetProcess()
+    made = ParquetProcess(PATIENCE_SECONDS, PATIENCE_SECONDS)
     yield made
     made.stop()
 
@@ -102,7 +103,7 @@ def test_more_than_the_limits_is_refused_before_it_is_read(process: ParquetProce
 
 
 def test_a_file_that_takes_too_long_is_refused() -> None:
-    process = ParquetProcess(0.0005, 20.0)
+    process = ParquetProcess(0.0005, PATIENCE_SECONDS)
 
     with pytest.raises(UnreadableBodyError, match=r"takes longer than 0\.0005 s"):
         read(process, file(pa.table({"n": np.arange(100_000.0)})), 100_000, 1 << 24)
@@ -139,7 +140,7 @@ def test_a_process_that_does_not_answer_is_given_up_and_replaced(until: Callable
     with pytest.raises(OverloadedError, match="does not answer"):
         process.read(SMALL, ["n"], 10, 1 << 20)
 
-    patient = ParquetProcess()
+    patient = ParquetProcess(PATIENCE_SECONDS, PATIENCE_SECONDS)
     assert patient.read(SMALL, ["n"], 10, 1 << 20).n_rows == 1
     assert process.pid is None
     patient.stop()
@@ -148,7 +149,7 @@ def test_a_process_that_does_not_answer_is_given_up_and_replaced(until: Callable
 ORPHANS = """
 import os, sys, time
 from service.codecs.parquet_process import ParquetProcess
-process = ParquetProcess()
+process = ParquetProcess(600, 600)
 process.read(open(sys.argv[1], "rb").read(), ["n"], 10, 1 << 20)
 print(process.pid, flush=True)
 time.sleep(600)

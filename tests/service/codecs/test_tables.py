@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app, service_of
@@ -79,7 +79,7 @@ def outcome(read: Any) -> tuple[Any, ...]:
     return {name: repr(values.tolist()) for name, values in table.columns.items()}, event_us, table.own_ids, table.ignored, table.n_rows
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(sent_columns(), st.sampled_from(["ignore", "error"]), st.sampled_from(TIMES))
 def test_columns_are_taken_and_refused_as_the_same_rows_are(sent: tuple[dict[str, Any], int], extra: Any, time: TimeColumn | None) -> None:
     columns, n_rows = sent
@@ -113,7 +113,7 @@ rides = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(rides, min_size=1, max_size=4), st.sampled_from([1, 33]))
 def test_the_same_table_gives_the_same_answer_through_every_encoding(client: FlaskClient, rows: list[dict[str, Any]], times: int) -> None:
     answers = {name: prediction_of(send(client, encode(rows * times))) for name, encode in ENCODINGS.items()}

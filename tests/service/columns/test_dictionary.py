@@ -17,6 +17,7 @@ from service.codecs.tensors import from_bytes, from_json, to_bytes
 from service.columns.arrow_buffers import coded_array, float_array, id_array, numbers_in, text_array
 from service.columns.dictionary import arrow_texts, listed_numbers, listed_texts, raw_texts
 from service.errors import InvalidRowsError, UnreadableBodyError
+from tests.patience import PATIENCE_SECONDS
 from training.schema.rows import Coded
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from(["", "\0\0\0", "é", "x" * 300, "x" * 70_000])
@@ -193,4 +194,4 @@ to_arrow(Prediction(labels, np.zeros((40, 2)), ("a", "b")), "prefix", ["own", No
 from_bytes("c", "BYTES", [40], memoryview(to_bytes(labels)))
 sys.exit("pandas" in sys.modules)
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=PATIENCE_SECONDS).returncode == 0

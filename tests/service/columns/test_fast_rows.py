@@ -94,7 +94,7 @@ def the_long_way(read: ColumnReader, body: bytes) -> Table | None:
         return None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(bodies(), st.sampled_from([STAMPED, NUMBERED]))
 def test_whatever_is_taken_at_once_is_taken_the_long_way_with_the_same_values(body: bytes, time: TimeColumn) -> None:
     read = reader(time=time)

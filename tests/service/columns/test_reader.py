@@ -65,7 +65,7 @@ def errors_of_marshmallow(schema: Schema, rows: list[Any]) -> set[tuple[int, str
     return set()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(row_lists(), st.sampled_from(["ignore", "error"]), st.sampled_from([STAMPED, NUMBERED, None]))
 def test_both_paths_take_and_refuse_the_same_rows_with_the_same_words(rows: list[Any], extra: str, time: TimeColumn | None) -> None:
     read = reader(extra, time)

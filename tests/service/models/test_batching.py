@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from service.errors import FailedRowsError
 from service.models.batching import Batcher
 from service.models.failed_rows import MOST_PROBES
+from tests.patience import PATIENCE_SECONDS
 from training.fitting.fitted_model import FittedModel
 from training.schema.feature import Feature
 from training.schema.prediction import Prediction
@@ -54,7 +55,7 @@ class Held:
     def predict(self, columns: Columns) -> Prediction:
         if not self.is_in.is_set():
             self.is_in.set()
-            assert self.may_go.wait(20)
+            assert self.may_go.wait(PATIENCE_SECONDS)
         return self.inner.predict(columns)
 
 
@@ -99,7 +100,7 @@ def busy(batcher: Batcher, pool: ThreadPoolExecutor, predictor: Any) -> Iterator
     """Keep the batcher busy with another request, until the end of the block."""
     held = Held(predictor)
     first = pool.submit(batcher.predict, held, rows(2), 1)
-    assert held.is_in.wait(20)
+    assert held.is_in.wait(PATIENCE_SECONDS)
     try:
         yield first
     finally:
@@ -107,7 +108,7 @@ def busy(batcher: Batcher, pool: ThreadPoolExecutor, predictor: Any) -> Iterator
 
 
 def labels_of(future: Future[Prediction]) -> list[float]:
-    return future.result(20).label.tolist()  # type: ignore[no-any-return]
+    return future.result(PATIENCE_SECONDS).label.tolist()  # type: ignore[no-any-return]
 
 
 def test_a_caller_alone_is_answered_by_one_call_of_its_own_thread(batcher: Batcher, batches: list[tuple[int, int]]) -> None:
@@ -259,7 +260,7 @@ def test_a_pipeline_that_would_leave_fails_on_its_own_rows(
         answers = [ask(deadly, 666), ask(deadly, 2), ask(deadly, 3)]
 
     with pytest.raises(FailedRowsError, match=rf"row 0: the model fails on it \({kind.__name__}\)"):
-        answers[0].result(20)
+        answers[0].result(PATIENCE_SECONDS)
     assert (labels_of(answers[1]), labels_of(answers[2])) == ([4], [9])
     assert batcher.predict(deadly, rows(5), 1).label.tolist() == [25]
     assert batcher.waiting == 0
@@ -275,7 +276,7 @@ def test_a_callback_that_fails_hurts_only_the_leader(pool: ThreadPoolExecutor, u
         answers = [pool.submit(batcher.predict, squares, rows(3), 1) for _ in range(4)]
         until(lambda: batcher.waiting == 4)
 
-    errors = [answer.exception(20) for answer in answers]
+    errors = [answer.exception(PATIENCE_SECONDS) for answer in answers]
 
     assert [type(error) for error in errors].count(RuntimeError) == 1
     assert errors.count(None) == 3
@@ -317,12 +318,12 @@ def predicted_together(model: FittedModel, table: Columns, until: Callable[..., 
     parts = [{name: values[3 * i : 3 * i + 1 + i % 3] for name, values in table.items()} for i in range(24)]
     with ThreadPoolExecutor(25) as threads:
         first = threads.submit(batcher.predict, held, parts[0], len(parts[0]["x"]))
-        assert held.is_in.wait(20)
+        assert held.is_in.wait(PATIENCE_SECONDS)
         futures = [threads.submit(batcher.predict, model, part, len(part["x"])) for part in parts]
         until(lambda: batcher.waiting == 24)
         held.may_go.set()
-        assert len(first.result(20)) == 1
-        return [future.result(20) for future in futures]
+        assert len(first.result(PATIENCE_SECONDS)) == 1
+        return [future.result(PATIENCE_SECONDS) for future in futures]
 
 
 def test_a_forest_answers_together_what_it_answers_alone_to_the_bit(table: Columns, until: Callable[..., Any]) -> None:

@@ -143,7 +143,7 @@ def counted(payload: bytes) -> dict[int, dict[str, Any]]:
 
 
 @given(requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: AnsweredRequest) -> None:
     payload = payload_of(request)
 
@@ -155,7 +155,7 @@ def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: Answere
 
 
 @given(requests())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_values_of_any_record_come_back(request: AnsweredRequest) -> None:
     record = decode(payload_of(request))
 
@@ -205,7 +205,7 @@ def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st.DataObject) -> None:
     payload = bytearray(payload_of(many()))
     for _ in range(data.draw(st.integers(1, 3))):

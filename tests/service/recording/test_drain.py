@@ -23,6 +23,7 @@ from service.recording.failpoints import Failpoint, never
 from service.recording.spool import FULL_FLAG, Spool
 from service.recording.version_facts import VersionCache, VersionFacts
 from service.telemetry.metrics import ServiceMetrics
+from tests.patience import PATIENCE_SECONDS
 from tests.service.counting import counted_rows
 from training.errors import DatabaseUnavailableError
 from training.profiles.bins import Bins, ColumnBins
@@ -240,7 +241,7 @@ def test_a_damaged_file_is_kept_though_its_drain_dies_before_it_is_removed(
     overwrite(first, 1000, b"damage")
     dying.spool.close()
     with pytest.raises(Killed):
-        dying.drain.stop(within_seconds=5)
+        dying.drain.stop(within_seconds=PATIENCE_SECONDS)
     dying.die()
 
     hire().drain.run_once()
@@ -356,7 +357,7 @@ def test_stopping_drains_what_is_left_and_removes_the_file(hire: Callable[..., W
     worker.append(1)
     worker.spool.close()
 
-    is_drained = worker.drain.stop(within_seconds=5)
+    is_drained = worker.drain.stop(within_seconds=PATIENCE_SECONDS)
 
     assert is_drained
     assert (log.count("bikes"), list(folder.glob("*.spool*"))) == (1, [])
@@ -366,7 +367,7 @@ def test_while_a_worker_lives_stopping_leaves_its_file(hire: Callable[..., Worke
     worker = hire()
     worker.append(1)
 
-    is_drained = worker.drain.stop(within_seconds=0.1)
+    is_drained = worker.drain.stop(within_seconds=0.5)
 
     assert (is_drained, log.count("bikes"), list(folder.glob("*.spool*"))) == (False, 1, [worker.spool.path])
 

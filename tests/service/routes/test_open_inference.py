@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app, service_of
@@ -206,7 +206,7 @@ def test_wishes_that_cannot_be_met_are_refused(client: FlaskClient, ride: Row, c
     assert infer(client, tensors([ride]) | changes).status_code == 400
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.data())
 def test_no_damaged_raw_request_makes_it_stumble(client: FlaskClient, ride: Row, data: st.DataObject) -> None:
     good = raw_tensors([ride, ride], INFER)

@@ -16,6 +16,7 @@ from service.app import create_app, service_of
 from service.errors import TooManyRowsError
 from service.routes.reading import MOST_READERS, Limits, Readers, read_encoded
 from service.web.bodies import ARROW
+from tests.patience import PATIENCE_SECONDS
 from tests.service.encodings import ENCODINGS, Sent, as_json, send
 from training.schema.feature import Feature
 from training.schema.schema import Schema
@@ -35,17 +36,17 @@ def all_taken(readers: Readers, pool: ThreadPoolExecutor) -> Iterator[None]:
 
     def hold() -> None:
         with readers:
-            is_in.wait(20)
-            assert may_go.wait(20)
+            is_in.wait(PATIENCE_SECONDS)
+            assert may_go.wait(PATIENCE_SECONDS)
 
     held = [pool.submit(hold) for _ in range(MOST_READERS)]
-    is_in.wait(20)
+    is_in.wait(PATIENCE_SECONDS)
     try:
         yield
     finally:
         may_go.set()
         for one in held:
-            one.result(20)
+            one.result(PATIENCE_SECONDS)
 
 
 def test_whatever_is_read_waits_for_its_turn_but_in_the_loop(place: Any, until: Callable[..., Any]) -> None:
@@ -59,7 +60,7 @@ def test_whatever_is_read_waits_for_its_turn_but_in_the_loop(place: Any, until: 
             in_the_loop = send(app.test_client(), WAITING["rows"])
             done = [name for name, answer in answers.items() if answer.done()]
 
-        statuses = {name: answer.result(20).status_code for name, answer in answers.items()}
+        statuses = {name: answer.result(PATIENCE_SECONDS).status_code for name, answer in answers.items()}
     service_of(app).stop()
 
     assert (in_the_loop.status_code, done, readers.waiting) == (200, [], 0)
@@ -86,11 +87,11 @@ def test_no_more_than_two_are_in_and_who_is_away_makes_room(until: Callable[...,
 
     with ThreadPoolExecutor(8) as pool:
         for one in [pool.submit(read) for _ in range(8)]:
-            one.result(60)
+            one.result(PATIENCE_SECONDS)
         with all_taken(readers, pool):
             waits = pool.submit(readers.__enter__)
             until(lambda: readers.waiting == 1)
-        waits.result(20)
+        waits.result(PATIENCE_SECONDS)
 
     assert most[0] <= MOST_READERS
 
@@ -102,7 +103,7 @@ def test_who_raises_while_reading_leaves_its_place(app: Any) -> None:
         return int(app.test_client().post("/models/bikes/predict", data=b"{").status_code)
 
     with ThreadPoolExecutor(1) as pool:
-        statuses = [pool.submit(refused).result(20) for _ in range(MOST_READERS + 1)]
+        statuses = [pool.submit(refused).result(PATIENCE_SECONDS) for _ in range(MOST_READERS + 1)]
 
     assert (statuses, readers.waiting) == ([400] * (MOST_READERS + 1), 0)
 

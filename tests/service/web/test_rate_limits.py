@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.web.rate_limits import Rate, RateCounts
+from tests.patience import PATIENCE_SECONDS
 
 DIGEST, OTHER = "a1" * 32, "b2" * 32
 SECOND = 1_000_000_000
@@ -138,11 +139,11 @@ def test_a_worker_does_not_wait_for_a_lock_that_another_holds(tmp_path: Path) ->
     counts = RateCounts.shared(tmp_path / "rates", [DIGEST])
     other = multiprocessing.get_context("spawn").Process(target=hold_all, args=(tmp_path / "rates", holding, may_end))
     other.start()
-    assert holding.wait(60)
+    assert holding.wait(PATIENCE_SECONDS)
 
     waits = [counts.wait_ns(DIGEST, Rate(1, burst=1), 5) for _ in range(2)]
     may_end.set()
-    other.join(60)
+    other.join(PATIENCE_SECONDS)
 
     assert waits == [0, SECOND]
 
@@ -154,4 +155,4 @@ def hold_all(path: Path, holding, may_end) -> None:  # type: ignore[no-untyped-d
     with open(path, "r+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         holding.set()
-        may_end.wait(60)
+        may_end.wait(PATIENCE_SECONDS)

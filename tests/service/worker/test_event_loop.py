@@ -17,6 +17,7 @@ from service.worker.accepting import ConnectionCounts
 from service.worker.event_loop import MOST_IN_A_TURN, EventLoop
 from service.worker.protocol import Environ, WorkerLimits
 from tests.end_to_end.wire import Reply, Wire, request
+from tests.patience import PATIENCE_SECONDS
 from tests.service.worker.framing_vectors import VECTORS
 
 PLACES, MOST_IN_FLIGHT, HELD = 8, 2, 3_000_000
@@ -29,7 +30,9 @@ RAISED = {"exit": SystemExit(3), "interrupt": KeyboardInterrupt(), "generator": 
 class App:
     """Answers `/light…` in the loop and all else in a thread; `…/big` with much; raises what the last part of a path names."""
 
-    worker_limits = WorkerLimits(max_body_bytes=1 << 20, max_in_flight=MOST_IN_FLIGHT, max_held_bytes=HELD, deadline_seconds=30)
+    worker_limits = WorkerLimits(
+        max_body_bytes=1 << 20, max_in_flight=MOST_IN_FLIGHT, max_held_bytes=HELD, deadline_seconds=PATIENCE_SECONDS
+    )
 
     def __call__(self, environ: Environ, start: Callable[..., Any], /) -> Iterable[bytes]:
         path = environ["PATH_INFO"].split("/")
@@ -83,11 +86,11 @@ class Served:
         self._thread.start()
         self.stack = ExitStack()
 
-    def wire(self, **options: Any) -> Wire:
-        return self.stack.enter_context(Wire(self.port, timeout=20, **options))
+    def wire(self) -> Wire:
+        return self.stack.enter_context(Wire(self.port))
 
     def ask(self, target: str) -> Reply:
-        with Wire(self.port, timeout=20) as wire:
+        with Wire(self.port) as wire:
             return wire.ask(request(target))
 
     def deaf(self, target: str, n: int = 1) -> Wire:
@@ -100,7 +103,7 @@ class Served:
         self.stack.close()
         self.worker.alive = False
         os.write(self.worker.PIPE[1], b"1")
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS)
         for end in self.worker.PIPE:
             os.close(end)
 

@@ -6,7 +6,6 @@ import queue
 import select
 import socket
 import threading
-import time
 
 from gunicorn.config import Config
 
@@ -16,19 +15,20 @@ from service.worker.http_framing import RequestParser
 from service.worker.raw_responses import RawResponse, raw_error
 from service.worker.thread_pool import ThreadPool
 from service.worker.watchdog import Watchdog
+from tests.patience import PATIENCE_SECONDS, until
 
 
 def test_no_more_threads_are_made_than_allowed_and_all_jobs_are_done() -> None:
     pool, names, gate = ThreadPool(3), queue.SimpleQueue[str](), threading.Barrier(3)
 
     def job() -> None:
-        gate.wait(10)  # passes only when three run at once
+        gate.wait(PATIENCE_SECONDS)  # passes only when three run at once
         names.put(threading.current_thread().name)
 
     for _ in range(9):
         pool.run(job)
 
-    assert len({names.get(timeout=10) for _ in range(9)}) == 3
+    assert len({names.get(timeout=PATIENCE_SECONDS) for _ in range(9)}) == 3
 
 
 def test_an_idle_thread_is_used_again() -> None:
@@ -36,10 +36,8 @@ def test_an_idle_thread_is_used_again() -> None:
 
     for _ in range(5):
         pool.run(lambda: names.put(threading.current_thread().name))
-        name = names.get(timeout=10)
-        deadline = time.monotonic() + 10
-        while pool._n_idle != 1:
-            assert time.monotonic() < deadline
+        name = names.get(timeout=PATIENCE_SECONDS)
+        until(lambda: pool._n_idle == 1, "the thread is idle")
 
     assert name == "request-1"
 
@@ -61,7 +59,7 @@ def test_a_request_that_outlives_the_deadline_is_given_up_once() -> None:
 
     watchdog.start()
 
-    assert given_up.get(timeout=10) is hung
+    assert given_up.get(timeout=PATIENCE_SECONDS) is hung
     assert given_up.empty()
 
 

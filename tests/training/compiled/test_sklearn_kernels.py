@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.linear_model import LogisticRegression
 
+from tests.patience import PATIENCE_SECONDS
 from training.artifacts.signing import load_or_make_key
 from training.compiled.sklearn_kernels import load_kernel
 from training.compiled.tree_walk import RECORD
@@ -40,7 +41,7 @@ artifact = load_verified(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 def run(code: str, *arguments: object) -> str:
     """Run code in a process of its own; return what it prints."""
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -243,7 +243,7 @@ def as_columns(rows: list[dict[str, Any]]) -> Columns:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", ["linear", "random forest", "boosting"])
 @given(rows=st.lists(requests, min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_rows_are_answered_alike(family: str, task: Task, rows: list[dict[str, Any]]) -> None:
     columns = as_columns(rows)
 
@@ -255,7 +255,7 @@ def test_any_rows_are_answered_alike(family: str, task: Task, rows: list[dict[st
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", ["linear", "random forest", "boosting"])
 @given(rows=st.lists(requests, min_size=1, max_size=4), times=st.sampled_from([1, 30]), known=st.sets(st.sampled_from(["city", "plan"])))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_categories_told_by_few_values_are_answered_to_the_bit(
     family: str, task: Task, rows: list[dict[str, Any]], times: int, known: set[str]
 ) -> None:

@@ -362,7 +362,7 @@ def test_quotes_that_are_not_written_twice_are_refused_in_whatever_row(n_before:
             list(read_batches(tmp_path / "t.csv", FileFormat()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text('",\n\\a ', max_size=24), st.integers(1, 7))
 def test_any_quotes_are_refused_just_where_the_csv_module_refuses_them(text: str, part: int) -> None:
     with pytest.MonkeyPatch.context() as patched:

@@ -146,7 +146,7 @@ def test_the_evidence_says_what_was_compared() -> None:
     }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(metric=st.sampled_from(BINARY), seed=st.integers(0, 1000), n=st.integers(60, 400))
 def test_swapping_the_predictions_flips_the_sign(metric: str, seed: int, n: int) -> None:
     y, one = binary_rows(seed, noise=1.0, n=n)
@@ -158,7 +158,7 @@ def test_swapping_the_predictions_flips_the_sign(metric: str, seed: int, n: int)
     assert np.allclose([forth.estimate, forth.low, forth.high], [-back.estimate, -back.high, -back.low], equal_nan=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(metric=st.sampled_from(BINARY), seed=st.integers(0, 1000))
 def test_the_estimate_is_the_difference_of_the_scores(metric: str, seed: int) -> None:
     y, one = binary_rows(seed, noise=1.0)

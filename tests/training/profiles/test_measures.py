@@ -92,7 +92,7 @@ def test_all_that_is_counted_of_a_row_is_learned() -> None:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=5), st.integers(0, 2**16))
 def test_counts_of_parts_add_up_to_those_of_the_whole_in_any_order(sizes: list[int], seed: int) -> None:
     columns, time_us, prediction = make(sum(sizes), seed, start=24 * 60)

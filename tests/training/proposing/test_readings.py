@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.dataset.dataset import read_table
@@ -392,7 +392,7 @@ SPELLINGS = [
 columns = st.lists(st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=4, unique=True), min_size=1, max_size=4)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120)
 @given(columns, st.sampled_from([",", ";", "\t"]), st.sampled_from([None, "c0"]), st.sampled_from(["y", "c0"]))
 def test_what_is_proposed_is_read_and_what_cannot_be_is_refused(
     tmp_path: Path, levels: list[list[str]], delimiter: str, time: str | None, target: str

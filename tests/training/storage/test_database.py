@@ -1,12 +1,12 @@
 import os
 import signal
 import stat
-import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from tests.patience import PATIENCE_SECONDS, until
 from tests.processes import PROCESSES
 from training.errors import DatabaseUnavailableError, SchemaVersionError
 from training.storage.database import Database, open_database, upsert
@@ -28,7 +28,7 @@ def write_and_fail(database: Database) -> None:
 
 
 def add_one_hundred(url: str) -> None:
-    database = open_database(url, lock_timeout_seconds=60)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     for _ in range(100):
         with database.write() as connection:
             connection.execute(NOTES.update().values(number=NOTES.c.number + 1))
@@ -36,7 +36,7 @@ def add_one_hundred(url: str) -> None:
 
 
 def write_for_ever(url: str, acknowledged: str) -> None:
-    database = open_database(url, lock_timeout_seconds=60)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     with open(acknowledged, "a", buffering=1) as file:
         for number in range(1_000_000):
             with database.write() as connection:
@@ -141,9 +141,7 @@ def test_killing_writers_loses_no_acknowledged_write(database: Database, databas
     acknowledged.touch()
     writers = [PROCESSES.Process(target=write_for_ever, args=(database_url, str(acknowledged))) for _ in range(2)]
     [writer.start() for writer in writers]
-    deadline = time.monotonic() + 60
-    while acknowledged.read_text().count("\n") < 100 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: acknowledged.read_text().count("\n") >= 100, "a hundred writes")
 
     [os.kill(writer.pid or 0, signal.SIGKILL) for writer in writers]
     [writer.join() for writer in writers]
