@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from benchmarks.monitoring.delay import delay
 from benchmarks.monitoring.faults import measure_faults
+from benchmarks.monitoring.harm import keeps_its_promise, sees_rises
 from benchmarks.monitoring.promise import promise
 from benchmarks.monitoring.replayed_streams import replayed_streams
 from benchmarks.monitoring.slot import slot
@@ -17,7 +19,17 @@ from benchmarks.monitoring.speed import speed
 from benchmarks.serving.places import say
 from benchmarks.serving.report import replace_between
 
-BENCHMARKS = {"promise": promise, "delay": delay, "faults": measure_faults, "streams": replayed_streams, "slot": slot, "speed": speed}
+Table = Callable[[bool, int], Iterator[str]]
+BENCHMARKS: dict[str, dict[str, Table]] = {
+    "promise": {"promise": promise, "promise of harm": keeps_its_promise},
+    "delay": {"delay": delay, "delay of harm": sees_rises},
+    "faults": {"faults": measure_faults},
+    "streams": {"streams": replayed_streams},
+    "slot": {"slot": slot},
+    "speed": {"speed": speed},
+}
+HAS_SCENARIOS = ("promise", "delay", "streams")
+HEAD = 2  # lines of a table without rows
 
 
 def main() -> int:
@@ -28,18 +40,23 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="two short runs of each, to see that it works")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time; as many as there are processors unless said")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the streams whose name has it: shuffled, elec2, 'example 0'")
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios whose name has it: shuffled, elec2, 'example 0', error")
     parser.add_argument("--into", type=Path, help="a page whose table of the same name is replaced")
     options = parser.parse_args()
     unknown = set(options.names) - BENCHMARKS.keys()
+    if options.only and (alike := sorted(set(options.names) - set(HAS_SCENARIOS))):
+        parser.error(f"{', '.join(alike)}: no scenarios to choose from; --only is for {', '.join(HAS_SCENARIOS)}")
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(BENCHMARKS)}")
-    benchmarks = {**BENCHMARKS, "streams": partial(replayed_streams, only=options.only)}
-    for name in options.names:
-        table = "\n".join(benchmarks[name](options.quick, options.processes))
-        say(f"\n## {name}\n\n{table}\n")
+    for name, table in ((name, table) for chosen in options.names for name, table in BENCHMARKS[chosen].items()):
+        measure = partial(table, only=options.only) if options.only else table
+        lines = list(measure(options.quick, options.processes))
+        if options.only and len(lines) <= HEAD:
+            continue  # none of its scenarios was meant
+        text = "\n".join(lines)
+        say(f"\n## {name}\n\n{text}\n")
         if options.into:
-            replace_between(options.into, f"<!-- {name}: begin -->", f"<!-- {name}: end -->", table)
+            replace_between(options.into, f"<!-- {name}: begin -->", f"<!-- {name}: end -->", text)
     return 0
 
 

@@ -101,13 +101,13 @@ def is_dated(alarm: Alarm) -> bool:
     return abs(alarm.dated - alarm.checks) <= max(1.0, alarm.checks / 4)
 
 
-def delay(quick: bool, processes: int) -> Iterator[str]:
+def delay(quick: bool, processes: int, only: str = "") -> Iterator[str]:
     """Yield the table: checks to the alarm, with their bar."""
     seeds = range(2 if quick else RUNS)
     work: dict[str, list[Callable[[], Alarm]]] = {name: [partial(of_columns, name, seed) for seed in seeds] for name in CHANGES}
     work[PAIRS] = [partial(of_pairs, seed) for seed in seeds]
     rows = []
-    for name, some in spread(work, processes):
+    for name, some in spread({name: calls for name, calls in work.items() if only in name}, processes):
         checks = [a.checks for a in some]
         median, bar = float(np.median(checks)), CHANGES[name].bar if name in CHANGES else PAIRS_BAR
         more = (f"{max(checks):g}", f"{sum(map(is_dated, some))} of {len(some)}", f"{sum(a.is_right for a in some)} of {len(some)}")
