@@ -86,6 +86,15 @@ class Windows:
         with self.database.read() as connection:
             return connection.scalar(chosen)
 
+    def rows_by_bucket(self, start_us: int, end_us: int, width_us: int) -> dict[int, int]:
+        """Return how many rows there are, labelled or not, by the beginning of their bucket."""
+        self.log.prepare()
+        at = predictions.c.event_us
+        number = (at // width_us).label("number")
+        chosen = sa.select(number, sa.func.count()).where(predictions.c.model == self.model, at >= start_us, at < end_us).group_by(number)
+        with self.database.read() as connection:
+            return {int(number) * width_us: n for number, n in connection.execute(chosen)}
+
     def labelled_times(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> Times:
         """Return the model times of the labelled rows of a range, in order, without what is set `aside`."""
         self.log.prepare()

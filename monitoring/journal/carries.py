@@ -47,6 +47,8 @@ class Carry:
     others
         What holds for the last former champions, the one that left last behind the others: should they come back, no row is tested twice
         for a version.
+    counted_us
+        The slot as of which labelled rows are counted (`outcomes`).
     """
 
     champion: str = ""
@@ -55,6 +57,7 @@ class Carry:
     taught_us: int = 0
     move: int = 0
     others: Mapping[str, Spent] = field(default_factory=dict)
+    counted_us: int = 0
 
     def of(self, champion: str) -> Self:
         """Return what holds for `champion`."""
@@ -74,6 +77,7 @@ def write(connection: sa.Connection, model: str, slot_us: int, carry: Carry) -> 
         "taught_us": carry.taught_us,
         "move": carry.move,
         "others": to_text([[version, spent.tested_us, _text(spent.first)] for version, spent in carry.others.items()]),
+        "counted_us": carry.counted_us,
     }
     upsert(connection, table, {"model": model, "slot_us": slot_us, **values}, ["model", "slot_us"], values)
 
@@ -103,9 +107,18 @@ def take_out_of_runs(connection: sa.Connection) -> None:
 
 def add_others(connection: sa.Connection) -> None:
     """Bring tables of version 3 to version 4: what holds for former champions is kept too."""
-    if table.c.others.name not in {column["name"] for column in sa.inspect(connection).get_columns(table.name)}:
-        kind = table.c.others.type.compile(dialect=connection.dialect)
-        connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {table.c.others.name} {kind}"))
+    _add_column(connection, table.c.others)
+
+
+def add_counted(connection: sa.Connection) -> None:
+    """Bring tables of version 4 to version 5: as of which slot labelled rows are counted; of those before none are."""
+    _add_column(connection, table.c.counted_us)
+
+
+def _add_column(connection: sa.Connection, column: sa.Column[Any]) -> None:
+    if column.name not in {one["name"] for one in sa.inspect(connection).get_columns(table.name)}:
+        kind = column.type.compile(dialect=connection.dialect)
+        connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
 
 
 def _text(first: Score | None) -> str | None:
@@ -125,4 +138,5 @@ def _read(stored: Mapping[str, Any]) -> Carry:
         int(stored.get("taught_us", 0)),
         int(stored.get("move", 0)),
         {version: Spent(int(tested_us), _score(first)) for version, tested_us, first in others},
+        int(stored.get("counted_us") or 0),
     )

@@ -7,6 +7,7 @@ from monitoring.journal import tables
 OF_MODELS = (
     *(tables.runs, tables.carries, tables.verdicts, tables.quarantines, tables.probations, tables.requests),
     *(tables.watch_states, tables.references, tables.episodes),
+    *(tables.outcomes, tables.outcome_edges),
 )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitoring.drift.episodes import Acknowledgement, Episode
-from monitoring.journal import carries, drift_watch, leases, probations, quarantines, runs, tables
+from monitoring.journal import carries, drift_watch, leases, outcomes, probations, quarantines, runs, tables
 from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import StoredReference, WatchState, WatchUpdate
 from monitoring.journal.leases import Turn
+from monitoring.journal.outcomes import OutcomeUpdate, StoredOutcomes
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, TICK, Attempt, Lease, ProbationRecord, Quarantine, Request, Run, RunState, VerdictRecord
 from monitoring.judging.verdict import Evidence, Verdict
@@ -20,7 +21,8 @@ from training.json_text import to_text
 from training.registry.tables import Guard
 from training.storage.database import Database, upsert
 
-MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, 4: carries.add_others}  # to version 3 tables are added too
+MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, 4: carries.add_others, 5: carries.add_counted}
+"""The way from each version to the next; tables that are missing are added too."""
 
 
 class Journal:
@@ -33,10 +35,16 @@ class Journal:
     ----------
     database
         Its tables are made or migrated at the first use.
+
+    Attributes
+    ----------
+    outcomes
+        The sums of labelled rows.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.outcomes = StoredOutcomes(database, self.prepare)
 
     def prepare(self) -> None:
         """Make or migrate the tables; every other method does it when needed."""
@@ -215,6 +223,7 @@ class Journal:
             for table in (tables.carries, tables.verdicts, tables.quarantines):
                 connection.execute(table.delete().where(table.c.model == model, table.c.slot_us > after_us))
             drift_watch.take_back(connection, model, after_us)
+            outcomes.take_back(connection, model, after_us)
             probations.take_back(connection, model, after_us)
             is_behind = tables.runs.c.model == model, tables.runs.c.slot_us > after_us
             slots = connection.scalar(sa.select(sa.func.count()).where(*is_behind, tables.runs.c.job == TICK))
@@ -224,13 +233,19 @@ class Journal:
     # verdicts, what a slot hands on, quarantines
 
     def record_verdict(
-        self, turn: Turn, evidence: Evidence, verdict: Verdict, carry: Carry | None = None, watch: WatchUpdate | None = None
+        self,
+        turn: Turn,
+        evidence: Evidence,
+        verdict: Verdict,
+        carry: Carry | None = None,
+        watch: WatchUpdate | None = None,
+        counted: OutcomeUpdate | None = None,
     ) -> None:
         """Write the verdict of a slot; a slot that is judged again after a crash keeps its last verdict only.
 
         Parameters
         ----------
-        carry, watch
+        carry, watch, counted
             What the slot hands on once its run is done; None for a look by hand.
         """
         model, slot_us = evidence.model, evidence.slot_us
@@ -242,6 +257,8 @@ class Journal:
                 carries.write(connection, model, slot_us, carry)
             if watch is not None:
                 drift_watch.write(connection, model, watch)
+            if counted is not None:
+                outcomes.write(connection, model, slot_us, counted)
 
     def carry(self, model: str) -> Carry:
         """Return what the last slot whose run is done handed on."""

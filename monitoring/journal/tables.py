@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 4
+VERSION = 5
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 RunState = Literal["running", "done", "failed", "abandoned"]
 
@@ -56,6 +56,7 @@ carries = sa.Table(
     sa.Column("taught_us", sa.BigInteger, nullable=False),
     sa.Column("move", sa.BigInteger, nullable=False),
     sa.Column("others", sa.Text),
+    sa.Column("counted_us", sa.BigInteger),
 )
 verdicts = sa.Table(
     "journal_verdicts",
@@ -105,6 +106,31 @@ episodes = sa.Table(
     sa.Column("acknowledged", sa.Text),
 )
 """Drifts from their alarm to their end, for people; `acknowledged` is what one of them said, for the next slot."""
+
+outcomes = sa.Table(
+    "journal_outcomes",
+    metadata,
+    sa.Column("model", _model, primary_key=True),
+    sa.Column("known_slot_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("bucket_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("segment", sa.Text, primary_key=True),
+    sa.Column("through_us", sa.BigInteger, nullable=False),
+    sa.Column("sums", sa.LargeBinary, nullable=False),
+    sa.Index("journal_outcomes_by_bucket", "model", "segment", "bucket_us"),
+)
+"""Sums of labelled rows by bucket, version, segment (empty: all rows), and the slot at which the labels became known.
+
+Those of old slots are rolled up into one row of `known_slot_us` 0; `through_us` is the newest slot that is in a row.
+"""
+
+outcome_edges = sa.Table(
+    "journal_outcome_edges",
+    metadata,
+    sa.Column("model", _model, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+"""The edges of the bins that scores are counted in: one list a model, since only counts in the same bins add up."""
 
 quarantines = sa.Table(
     "journal_quarantines",

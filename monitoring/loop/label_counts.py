@@ -1,4 +1,7 @@
-"""Read the cohorts of a model as of a slot: rows and labels by bucket, of which a slot counts again only what changed since the last."""
+"""Read the cohorts of a model as of a slot: rows and labels by bucket, of which a slot counts again only what changed since the last.
+
+The same pass over the log adds up what became known of labelled rows (`NewOutcomes`), for the journal.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from monitoring.judging.label_delays import DelayBins, class_delays
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.blindness import THIRDS
 from monitoring.log_windows import Range
+from monitoring.loop.new_outcomes import NewOutcomes
 from monitoring.stores import Stores
 from service.count_ledger.tables import bucket_counts
 from service.prediction_log.reading import NOT_LABELLED, Outcomes, read_outcomes
@@ -39,12 +43,18 @@ Places = npt.NDArray[np.intp]
 row = predictions.c
 
 
-def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int) -> Cohorts:
-    """Return the mature rows of a model as of a slot, without those that are quarantined."""
+def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, new: NewOutcomes | None = None) -> Cohorts:
+    """Return the mature rows of a model as of a slot, without those that are quarantined.
+
+    Parameters
+    ----------
+    new
+        Takes what became known of labelled rows since it was asked last.
+    """
     thirds = thirds_of(stores.load(spec.model, champion).reference)
     bins = DelayBins.of(spec.labels.delay)
     counting = _Counting(stores, spec, thirds, bins, slot_us)
-    counts = counting.counts()
+    counts = counting.counts(new)
     aside = [Span(q.start_us, q.end_us, q.reason) for q in stores.journal.quarantines(spec.model)]
     maturity = _maturity(stores, spec, counts, bins, slot_us)
     latest_us = None if spec.labels.delay is None else slot_us - duration_us(spec.labels.delay)
@@ -99,18 +109,19 @@ class _Counting:
     def width_us(self) -> int:
         return duration_us(self.spec.watching.bucket)
 
-    def counts(self) -> dict[int, LabelCounts]:
+    def counts(self, new: NewOutcomes | None) -> dict[int, LabelCounts]:
         """Return the counts of all buckets, and keep them for the next slot where nothing about this one can change any more."""
         how = (self.thirds, self.bins.base_us, self.width_us, self.spec.labels.delay_rows is None)
         self.stores.log.prepare()
         watermark_us = self.stores.log.watermark(self.spec.model)  # before the rows: what comes while they are read is not among them
         known, first_us = self.stores.label_counts.get(self.spec.model), self.stores.log.first_event(self.spec.model)
         counts: dict[int, LabelCounts] = {}
-        if known is None or known.how != how or known.slot_us >= self.slot_us:
-            self._add_rows(counts, row.event_us < self.slot_us)
+        is_behind = new is not None and known is not None and known.slot_us > new.since_us
+        if known is None or known.how != how or known.slot_us >= self.slot_us or is_behind:
+            self._add_rows(counts, row.event_us < self.slot_us, new)
         else:
             counts |= {start: one for start, one in known.counts.items() if first_us is not None and start >= self._start(first_us)}
-            self._add_since(counts, known.slot_us)
+            self._add_since(counts, known.slot_us, new)
         if watermark_us is not None and watermark_us >= self.slot_us:
             self.stores.label_counts[self.spec.model] = CountedLabels(how, self.slot_us, counts)
         return counts
@@ -126,20 +137,27 @@ class _Counting:
         self._add_rows(counts, sa.and_(row.event_us >= span.start_us, row.event_us < span.end_us))
         return counts
 
-    def _add_since(self, counts: dict[int, LabelCounts], since_us: int) -> None:
+    def _add_since(self, counts: dict[int, LabelCounts], since_us: int, new: NewOutcomes | None) -> None:
         """Add what came between two slots: rows in time, rows that were late, labels of rows that were there."""
-        self._add_rows(counts, sa.and_(row.event_us >= since_us, row.event_us < self.slot_us))
+        self._add_rows(counts, sa.and_(row.event_us >= since_us, row.event_us < self.slot_us), new)
         came_late = sa.and_(row.late_us >= since_us, row.late_us < self.slot_us)
         for span in self._late_ranges(since_us):
-            self._add_rows(counts, sa.and_(row.event_us >= span.start_us, row.event_us < min(span.end_us, since_us), came_late))
+            self._add_rows(counts, sa.and_(row.event_us >= span.start_us, row.event_us < min(span.end_us, since_us), came_late), new)
         was_there = sa.and_(row.event_us < since_us, sa.or_(row.late_us.is_(None), row.late_us < since_us))
         came = sa.and_(row.labelled_us >= since_us, row.labelled_us < self.slot_us)
-        self._add_rows(counts, sa.and_(came, was_there), labels_only=True)
+        self._add_rows(counts, sa.and_(came, was_there), new, labels_only=True)
 
-    def _add_rows(self, counts: dict[int, LabelCounts], where: sa.ColumnElement[bool], *, labels_only: bool = False) -> None:
+    def _add_rows(
+        self, counts: dict[int, LabelCounts], where: sa.ColumnElement[bool], new: NewOutcomes | None = None, *, labels_only: bool = False
+    ) -> None:
+        features, since_us = ((), 0) if new is None else (new.features, new.since_us)
         with self.stores.database.read() as connection:
-            for part in read_outcomes(connection, self.spec.model, self.spec.schema, where, known_by=self.slot_us - 1):
+            for part in read_outcomes(
+                connection, self.spec.model, self.spec.schema, where, known_by=self.slot_us - 1, features=features, labelled_from=since_us
+            ):
                 self._add(counts, part, labels_only=labels_only)
+                if new is not None:
+                    new.add(part)
 
     def _add(self, counts: dict[int, LabelCounts], part: Outcomes, *, labels_only: bool) -> None:
         starts, place = np.unique(part.event_us // self.width_us * self.width_us, return_inverse=True)

@@ -31,6 +31,7 @@ def forget_old_rows(stores: Stores, spec: ModelSpec, machine_now: datetime) -> i
     if first_us >= before_us:
         return 0
     gone = stores.log.retain(spec.model, before_us, machine_now=machine_now)
+    stores.journal.outcomes.forget(spec.model, before_us)  # sums are those of the rows that are there
     if gone:
         logger.info("%s: %d rows older than %s have left the prediction log", spec.model, gone, spec.retention.log)
     return gone

@@ -17,6 +17,7 @@ from monitoring.judging.verdict import Evidence, Verdict, judge
 from monitoring.loop.evidence import first_unseen, gather, spans_to_keep
 from monitoring.loop.label_counts import read_cohorts
 from monitoring.loop.leadership import Leadership
+from monitoring.loop.new_outcomes import NewOutcomes
 from monitoring.metrics import MonitorMetrics
 from monitoring.retraining import probation
 from monitoring.retraining.plan import policy_of
@@ -185,7 +186,9 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
     try:
         carry = stores.journal.carry(spec.model)
         carry = replace(carry, move=probation.notice_promotion(stores, turn, spec, slot_us, carry.move))
-        cohorts = read_cohorts(stores, spec, champion.version, slot_us)
+        new = NewOutcomes.since(stores, spec, champion.version, carry, slot_us)
+        cohorts = read_cohorts(stores, spec, champion.version, slot_us, new)
+        carry = replace(carry, counted_us=slot_us)
         looked = probation.look(stores, spec, cohorts)
         gathered = gather(stores, spec, champion.version, cohorts, carry, looked.decision)
         evidence, carry = gathered.evidence, gathered.carry
@@ -197,7 +200,7 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
         )
         if verdict.kind == "retrain":
             carry = replace(carry, taught_us=evidence.labels.through_us + 1)
-        stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch)
+        stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, new.update())
         for span in gathered.released:
             stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
         watch.metrics.judged(evidence, verdict)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from service.prediction_log.labels import age_us
 from service.prediction_log.tables import label_arrivals, layouts, predictions
+from training.schema.feature import Feature
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, Rows, object_column
 from training.schema.schema import Schema
@@ -59,15 +60,24 @@ class LoggedPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Some rows of the log by the time of their prediction, without their features.
+    """Some rows of the log by the time of their prediction, with those of their features that were asked for.
 
-    `score` is one number a row, as `Prediction.score` has it; `label` and `labelled_us` are as in `LoggedRows`.
+    `version`, `label` and `labelled_us` are as in `LoggedRows`. `known_us` is the model time from which on both a row and its label were
+    there, `NOT_LABELLED` without one. `columns` are missing in rows whose label was known before.
     """
 
     event_us: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
+    version: npt.NDArray[Any]
+    prediction: Prediction
     label: npt.NDArray[Any]
     labelled_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+    columns: Columns
+
+    @property
+    def score(self) -> npt.NDArray[np.float64]:
+        """One number a row, as `Prediction.score` has it."""
+        return self.prediction.score
 
 
 class Arrived(NamedTuple):
@@ -161,7 +171,7 @@ def read_rows(
     known_layouts = _read_layouts(connection)
     return LoggedRows(
         rows=Rows(
-            columns=_columns(schema, names, features, known_layouts),
+            columns=_columns(schema.features, names, features, known_layouts),
             target=_target(schema, outcomes),
             time_us=np.array(event_us, dtype=np.int64),
         ),
@@ -172,24 +182,46 @@ def read_rows(
     )
 
 
-def read_outcomes(
-    connection: sa.Connection, model: str, schema: Schema, where: sa.ColumnElement[bool], *, known_by: int, at_once: int = 50_000
+def read_outcomes(  # 8 parameters: all but three of them options by name
+    connection: sa.Connection,
+    model: str,
+    schema: Schema,
+    where: sa.ColumnElement[bool],
+    *,
+    known_by: int,
+    features: Sequence[str] = (),
+    labelled_from: int = 0,
+    at_once: int = 50_000,
 ) -> Iterator[Outcomes]:
-    """Yield what was answered and what came true of the rows `where` something holds, in parts and in no order; see `read_rows`."""
+    """Yield what was answered and what came true of the rows `where` something holds, in parts and in no order; see `read_rows`.
+
+    Parameters
+    ----------
+    features
+        The features wanted, of rows whose label became known at the model time `labelled_from` or later.
+    """
     table = predictions.c
     known = sa.and_(table.label_true.is_not(None), table.labelled_us <= known_by)
+    is_new = sa.and_(known, sa.or_(*(at >= labelled_from for at in (table.event_us, table.labelled_us, table.late_us))))
     chosen = sa.select(
-        table.event_us, table.layout, table.label, table.value, table.probabilities,
-        sa.case((known, table.label_true)), sa.case((known, table.labelled_us)),
+        table.event_us, table.version, table.layout, table.label, table.value, table.probabilities,
+        sa.case((known, table.label_true)), sa.case((known, table.labelled_us)), table.late_us,
+        sa.case((is_new, table.features)) if features else sa.null(),
     ).where(table.model == model, where, is_known(known_by))  # fmt: skip
-    known_layouts = _read_layouts(connection)
+    known_layouts, wanted = _read_layouts(connection), [schema.feature(name) for name in features]
     for part in connection.execution_options(yield_per=at_once).execute(chosen).partitions():
-        event_us, names, labels, values, probabilities, outcomes, labelled = zip(*part, strict=True)
+        event_us, version, names, labels, values, probabilities, outcomes, labelled, late, texts = zip(*part, strict=True)
+        labelled_us = np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64)
+        at_us = np.array(event_us, dtype=np.int64)
+        both_us = np.maximum.reduce([at_us, labelled_us, np.array([0 if at is None else at for at in late], dtype=np.int64)])
         yield Outcomes(
-            event_us=np.array(event_us, dtype=np.int64),
-            score=_prediction(schema, names, labels, values, probabilities, known_layouts).score,
+            event_us=at_us,
+            version=object_column(version),
+            prediction=_prediction(schema, names, labels, values, probabilities, known_layouts),
             label=_target(schema, outcomes),
-            labelled_us=np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64),
+            labelled_us=labelled_us,
+            known_us=np.where(labelled_us == NOT_LABELLED, NOT_LABELLED, both_us),
+            columns=_columns(wanted, names, texts, known_layouts) if wanted else {},
         )
 
 
@@ -197,13 +229,18 @@ def _read_layouts(connection: sa.Connection) -> dict[str, dict[str, Any]]:
     return {name: orjson.loads(content) for name, content in connection.execute(sa.select(layouts.c.layout, layouts.c.content))}
 
 
-def _columns(schema: Schema, names: Sequence[str], features: Sequence[str], known: dict[str, dict[str, Any]]) -> Columns:
+def _columns(wanted: Sequence[Feature], names: Sequence[str], features: Sequence[str | None], known: dict[str, dict[str, Any]]) -> Columns:
+    """Return the wanted features; all of them are missing in rows without a text."""
     n_rows = len(features)
     columns: Columns = {
-        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object) for feature in schema.features
+        feature.name: np.full(n_rows, np.nan) if feature.is_number else np.full(n_rows, None, dtype=object) for feature in wanted
     }
-    for layout, index in _by_layout(names):
-        decoded = orjson.loads("[" + ",".join([features[i] for i in index]) + "]")
+    is_there = np.array([text is not None for text in features], dtype=bool)
+    for layout, rows in _by_layout(names):
+        index = rows[is_there[rows]]
+        if not len(index):
+            continue
+        decoded = orjson.loads("[" + ",".join([str(features[i]) for i in index]) + "]")
         for name, values in zip(known[layout]["names"], zip(*decoded, strict=True), strict=True):
             if name in columns:
                 is_number = columns[name].dtype.kind == "f"

@@ -1,0 +1,180 @@
+"""Sums of labelled rows by bucket, version, segment and the slot at which they became known, within a transaction of somebody else.
+
+As with what a slot hands on (`carries`, which say as of which slot rows are counted): they are written with the verdict and hold from the
+moment the slot's run is done. What an attempt left behind that did not end so goes with the next one, so that no row is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitoring.journal.tables import TICK, carries, outcome_edges, runs
+from monitoring.journal.tables import outcomes as table
+from monitoring.judging.outcome_sums import OutcomeSums
+from training.json_text import from_text, to_text
+from training.storage.database import Database, upsert
+
+KEPT_SLOTS = 32
+"""So many of the last slots can be told apart; what became known before is one row a bucket, version and segment."""
+ROLLED_UP = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The sums of some labelled rows of one bucket.
+
+    Attributes
+    ----------
+    version
+        Who answered.
+    segment
+        Whose rows, as ``place=coast``; empty for all.
+    """
+
+    bucket_us: int
+    version: str
+    segment: str
+    sums: OutcomeSums
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUpdate:
+    """What became known between two slots.
+
+    Attributes
+    ----------
+    since_us
+        The slot as of which rows were counted before; 0 before the first.
+    outcomes
+        What became known since, by bucket, version and segment.
+    edges
+        The edges of the bins of scores, for a model that has none yet.
+    """
+
+    since_us: int
+    outcomes: tuple[Outcome, ...]
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcomes:
+    """The sums that are kept, as of the last slot whose run is done.
+
+    Attributes
+    ----------
+    prepare
+        Makes or migrates the tables.
+    """
+
+    database: Database
+    prepare: Callable[[], None]
+
+    def find(self, model: str, start_us: int, end_us: int, segment: str = "") -> list[Outcome]:
+        """Return the sums of a segment in ``start_us <= bucket < end_us``, in the order of the buckets."""
+        chosen = (
+            sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums)
+            .where(table.c.model == model, table.c.segment == segment, table.c.bucket_us >= start_us, table.c.bucket_us < end_us)
+            .order_by(table.c.bucket_us, table.c.known_slot_us, table.c.version)
+        )
+        self.prepare()
+        with self.database.read() as connection:
+            rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
+        return [Outcome(row.bucket_us, row.version, row.segment, OutcomeSums.from_bytes(row.sums)) for row in rows]
+
+    def segments(self, model: str) -> list[str]:
+        """Return the segments that there are sums of, that of all rows first."""
+        self.prepare()
+        with self.database.read() as connection:
+            return list(connection.scalars(sa.select(table.c.segment).where(table.c.model == model).distinct().order_by(table.c.segment)))
+
+    def edges(self, model: str) -> tuple[float, ...] | None:
+        """Return the edges of the bins in which scores are counted; None before the first sums."""
+        self.prepare()
+        with self.database.read() as connection:
+            content = connection.scalar(sa.select(outcome_edges.c.content).where(outcome_edges.c.model == model))
+        return None if content is None else tuple(from_text(content))
+
+    def forget(self, model: str, before_us: int) -> None:
+        """Delete the sums of buckets that begin before a model time: their rows have left the log."""
+        self.prepare()
+        with self.database.write() as connection:
+            connection.execute(table.delete().where(table.c.model == model, table.c.bucket_us < before_us))
+
+
+def write(connection: sa.Connection, model: str, slot_us: int, update: OutcomeUpdate) -> None:
+    """Write what became known by a slot; a slot that is judged again replaces it. What is old is rolled up."""
+    is_void = table.c.known_slot_us > update.since_us if update.since_us else sa.true()
+    connection.execute(table.delete().where(table.c.model == model, is_void))
+    rows = [
+        {"model": model, "known_slot_us": slot_us, "through_us": slot_us, "bucket_us": one.bucket_us, "version": one.version,
+         "segment": one.segment, "sums": one.sums.to_bytes()}
+        for one in update.outcomes
+    ]  # fmt: skip
+    if rows:
+        connection.execute(table.insert(), rows)
+    if update.edges:
+        upsert(connection, outcome_edges, {"model": model, "content": to_text(list(update.edges))}, ["model"], None)
+    _roll_up(connection, model)
+
+
+def take_back(connection: sa.Connection, model: str, after_us: int) -> None:
+    """Forget what became known at slots behind a model time; where some of it is rolled up, all: the next slot counts the log again."""
+    is_behind = table.c.model == model, table.c.through_us > after_us
+    if connection.scalar(sa.select(sa.func.count()).select_from(table).where(*is_behind, table.c.known_slot_us == ROLLED_UP)):
+        connection.execute(table.delete().where(table.c.model == model))
+        connection.execute(carries.update().where(carries.c.model == model).values(counted_us=0))
+    connection.execute(table.delete().where(*is_behind))
+
+
+def _counted_us(connection: sa.Connection, model: str) -> int:
+    """Return the slot as of which rows are counted: what the last slot whose run is done handed on."""
+    is_done = (runs.c.model == carries.c.model) & (runs.c.job == TICK) & (runs.c.slot_us == carries.c.slot_us) & (runs.c.state == "done")
+    chosen = sa.select(carries.c.counted_us).join(runs, is_done).where(carries.c.model == model).order_by(carries.c.slot_us.desc())
+    return int(connection.scalar(chosen.limit(1)) or 0)
+
+
+def _roll_up(connection: sa.Connection, model: str) -> None:
+    """Add the sums of all but the last slots that are done to one row each of their bucket, version and segment."""
+    done = sa.select(runs.c.slot_us).where(runs.c.model == model, runs.c.job == TICK, runs.c.state == "done")
+    until_us = connection.scalar(done.order_by(runs.c.slot_us.desc()).offset(KEPT_SLOTS).limit(1))
+    if until_us is None:
+        return
+    is_old = table.c.model == model, table.c.known_slot_us > ROLLED_UP, table.c.known_slot_us <= until_us
+    by_key: dict[tuple[int, str, str], list[Any]] = {}
+    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.through_us, table.c.sums).where(*is_old)
+    for row in connection.execute(chosen.order_by(table.c.known_slot_us)).all():
+        by_key.setdefault((row.bucket_us, row.version, row.segment), []).append(row)
+    if not by_key:
+        return
+    known = _rolled_up(connection, model, [key[0] for key in by_key])
+    rolled = [
+        {"model": model, "known_slot_us": ROLLED_UP, "bucket_us": bucket_us, "version": version, "segment": segment,
+         "through_us": rows[-1].through_us, "sums": _joined([known.get((bucket_us, version, segment)), *(row.sums for row in rows)])}
+        for (bucket_us, version, segment), rows in by_key.items()
+    ]  # fmt: skip
+    connection.execute(table.delete().where(*is_old))
+    keys = ["model", "known_slot_us", "bucket_us", "version", "segment"]
+    excluded: dict[str, Any] = {name: sa.literal_column(f"excluded.{name}") for name in ("through_us", "sums")}
+    upsert(connection, table, rolled, keys, excluded)
+
+
+def _rolled_up(connection: sa.Connection, model: str, buckets: Sequence[int]) -> dict[tuple[int, str, str], bytes]:
+    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums).where(
+        table.c.model == model, table.c.known_slot_us == ROLLED_UP, table.c.bucket_us >= min(buckets), table.c.bucket_us <= max(buckets)
+    )
+    return {(bucket_us, version, segment): sums for bucket_us, version, segment, sums in connection.execute(chosen)}
+
+
+def _joined(contents: Sequence[bytes | None]) -> bytes:
+    """Add up stored sums; of one alone nothing is read."""
+    stored = [one for one in contents if one is not None]
+    if len(stored) == 1:
+        return stored[0]
+    total = OutcomeSums.from_bytes(stored[0])
+    for one in stored[1:]:
+        total = total.plus(OutcomeSums.from_bytes(one))
+    return total.to_bytes()

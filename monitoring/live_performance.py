@@ -1,0 +1,214 @@
+"""Performance from the sums of labelled rows: by bucket and segment for people, matured covered buckets for judging."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from monitoring.journal.outcomes import Outcome
+from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.cohorts import Cohorts
+from monitoring.judging.data_faults import Span
+from monitoring.judging.live_metrics import Reading, fairness_names
+from monitoring.judging.outcome_sums import OutcomeSums, add_up
+from monitoring.judging.performance import Score
+from monitoring.log_windows import Range
+from monitoring.stores import Stores
+from training.clock import duration_us
+from training.evaluation.losses import COST, METRICS
+from training.model_file.model_spec import ModelSpec, parse_spec
+from training.profiles.measures import ALL
+
+SPAN = timedelta(days=28)
+"""So much of the newest mature, covered buckets is scored at a slot, or a window if that is longer."""
+LEAST_LABELS = 200
+"""Of fewer labelled rows a segment's scores are not shown: an accuracy of .8 is known to .06 then."""
+MOST_SEGMENTS = 20  # with the most labels, that a verdict keeps scores of
+EVER_US = 1 << 62
+
+
+class BucketScore(NamedTuple):
+    """A metric over the labelled rows of one bucket, whichever version answered.
+
+    Attributes
+    ----------
+    coverage
+        The share of the bucket's rows that are labelled; None for a segment: how many rows it has is not counted.
+    value, low, high
+        The metric with its 95 % interval, rows taken as independent; None where the rows do not define it.
+    segment
+        Whose rows, as ``place=coast``; empty for all.
+    """
+
+    bucket_us: int
+    n: int
+    coverage: float | None
+    value: float | None
+    low: float | None
+    high: float | None
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScore:
+    """A metric over mature, covered buckets of one segment (empty: of all rows), with its jackknife interval."""
+
+    segment: str
+    score: Score
+
+
+def performance_history(
+    stores: Stores, model: str, *, metric: str | None = None, buckets: int = 30, segments: Sequence[str] | None = None
+) -> list[BucketScore]:
+    """Return a metric by bucket and segment, as of the last slot, of the newest buckets that have rows.
+
+    Parameters
+    ----------
+    metric
+        By default the one that is watched; also one that is asked of segments, such as `selection_rate`.
+    buckets
+        How many buckets back from model time.
+    segments
+        Those wanted (``""``: all rows); by default all that are counted.
+
+    Returns
+    -------
+    In the order of segments, then buckets. Quarantined buckets are left out; one whose rows have no label yet has no value.
+
+    Raises
+    ------
+    UnknownModelError
+        There is no such model.
+    ValueError
+        The metric is not known of live rows.
+    """
+    spec = parse_spec(stores.registry.get_model(model).spec_text, stored=True)
+    watermark_us = stores.log.watermark(model)
+    if watermark_us is None:
+        return []
+    width_us = duration_us(spec.watching.bucket)
+    end_us = (watermark_us // width_us + 1) * width_us
+    start_us = end_us - buckets * width_us
+    aside = stores.quarantined(model)
+    counted = stores.windows(spec).rows_by_bucket(start_us, end_us, width_us)
+    rows = {at: n for at, n in counted.items() if not _is_aside(at, width_us, aside)}
+    wanted = segments if segments is not None else (stores.journal.outcomes.segments(model) or [ALL])
+    scores = []
+    for segment in wanted:
+        sums = _by_bucket(stores.journal.outcomes.find(model, start_us, end_us, segment))
+        reading = _reading(spec, metric or spec.watched_by.name, sums.values())
+        starts = sorted(rows) if segment == ALL else sorted(sums.keys() & rows.keys())
+        scores += [_bucket_score(reading, at, sums.get(at), rows[at] if segment == ALL else None, segment) for at in starts]
+    return scores
+
+
+def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = ()) -> tuple[SegmentScore, ...]:
+    """Return what is asked of all rows and of each segment, over the newest mature, covered buckets as of a slot.
+
+    Parameters
+    ----------
+    new
+        What became known at the slot, which the journal does not hold yet.
+
+    Returns
+    -------
+    Segments of fewer than 200 labelled rows are left out, and of many those with the fewest.
+    """
+    end_us = cohorts.end_us
+    if end_us is None:
+        return ()
+    start_us = end_us - max(duration_us(SPAN), duration_us(spec.watching.window))
+    by_segment = {}
+    for segment in _segments(stores, spec, new):
+        sums = _judged(stores, spec, cohorts, (start_us, end_us), segment, new)
+        if sum(one.n for one in sums.values()) >= (LEAST_LABELS if segment else 1):
+            by_segment[segment] = list(sums.values())
+    most = sorted(by_segment, key=lambda segment: (segment != ALL, -sum(one.n for one in by_segment[segment])))[: MOST_SEGMENTS + 1]
+    coverage = cohorts.share(start_us, covered_only=True)
+    scores = []
+    for segment in sorted(most):
+        for name in fairness_names(spec.schema.task, spec.watched_by.name):
+            score = _reading(spec, name, by_segment[segment]).over(by_segment[segment], coverage)
+            scores += [] if score is None else [SegmentScore(segment, score)]
+    return tuple(scores)
+
+
+def bucket_losses(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, segment: str = ALL, new: Sequence[Outcome] = ()
+) -> list[BucketLoss]:
+    """Return the mean losses of mature, covered buckets that begin at `start_us` or later, in order, as of a slot.
+
+    The loss is the one that stands for the metric that is watched (`live_metrics.LOSS_OF`). `new` as in `live_scores`.
+    """
+    end_us = cohorts.end_us
+    if end_us is None or end_us <= start_us:
+        return []
+    sums = _judged(stores, spec, cohorts, (start_us, end_us), segment, new)
+    reading = _reading(spec, spec.watched_by.name, sums.values())
+    return [reading.bucket_loss(at, one, segment) for at, one in sums.items()]
+
+
+def baseline_of(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, segment: str = ALL, new: Sequence[Outcome] = ()
+) -> Baseline | None:
+    """Return the baseline of the first mature, covered buckets from `start_us` on; None while there are too few."""
+    losses = bucket_losses(stores, spec, cohorts, start_us=start_us, segment=segment, new=new)
+    return learn_baseline(losses, Reading(spec.watched_by.name).loss, duration_us(spec.watching.bucket))
+
+
+def _judged(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, span: tuple[int, int], segment: str, new: Sequence[Outcome]
+) -> dict[int, OutcomeSums]:
+    """Return the sums of the mature, covered buckets of a span, in order; quarantined ones are no cohort's."""
+    stored = stores.journal.outcomes.find(spec.model, *span, segment)
+    more = [one for one in new if one.segment == segment and span[0] <= one.bucket_us < span[1]]
+    sums, width_us = _by_bucket([*stored, *more]), duration_us(spec.watching.bucket)
+    starts = [one.start_us for one in cohorts.cohorts]
+
+    def is_judged(at: int) -> bool:
+        place = bisect_right(starts, at) - 1
+        holds = place >= 0 and at + width_us <= cohorts.cohorts[place].end_us
+        return holds and cohorts.cohorts[place].is_covered and not _is_aside(at, width_us, cohorts.aside)
+
+    return {at: one for at, one in sums.items() if is_judged(at)}
+
+
+def _by_bucket(outcomes: Iterable[Outcome]) -> dict[int, OutcomeSums]:
+    parts: dict[int, list[OutcomeSums]] = {}
+    for one in outcomes:
+        parts.setdefault(one.bucket_us, []).append(one.sums)
+    return {at: add_up(some) if len(some) > 1 else some[0] for at, some in sorted(parts.items())}
+
+
+def _segments(stores: Stores, spec: ModelSpec, new: Sequence[Outcome]) -> list[str]:
+    known = {ALL, *(one.segment for one in new)}
+    return sorted(known | set(stores.journal.outcomes.segments(spec.model)) if spec.watching.segments else {ALL})
+
+
+def _reading(spec: ModelSpec, name: str, sums: Iterable[OutcomeSums]) -> Reading:
+    learned: Mapping[str, None] = {label: None for one in sums for label in one.classes}
+    known = name == COST and spec.costs is not None
+    if not known and spec.schema.task not in (METRICS[name].tasks if name in METRICS else _tasks_of(name)):
+        raise ValueError(f"{name} is not known of the live rows of {spec.model}, a {spec.schema.task} model")
+    return Reading(name, spec.schema.order_classes(learned) if spec.schema.is_classification else (), spec.costs)
+
+
+def _tasks_of(name: str) -> tuple[str, ...]:
+    return tuple(task for task in ("binary", "multiclass", "regression") if name in fairness_names(task, ""))
+
+
+def _bucket_score(reading: Reading, bucket_us: int, sums: OutcomeSums | None, rows: int | None, segment: str) -> BucketScore:
+    n = 0 if sums is None else sums.n
+    coverage = None if rows is None else min(n / max(rows, 1), 1.0)
+    if sums is None:
+        return BucketScore(bucket_us, 0, coverage, None, None, None, segment)
+    value, low, high = (None if math.isnan(one) else one for one in (reading.value(sums), *reading.within(sums)))
+    return BucketScore(bucket_us, n, coverage, value, low, high, segment)
+
+
+def _is_aside(bucket_us: int, width_us: int, aside: Iterable[Range | Span]) -> bool:
+    return any(one.start_us < bucket_us + width_us and bucket_us < one.end_us for one in aside)

@@ -1,0 +1,183 @@
+"""Performance from sums: by bucket and segment for people, matured covered buckets for judging.
+
+Labels come until two days after their rows, so that is how old mature rows are, though `labels.delay` is a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitoring.journal.leases import Turn
+from monitoring.judging.cohorts import Cohorts
+from monitoring.live_performance import LEAST_LABELS, baseline_of, bucket_losses, live_scores, performance_history
+from monitoring.log_windows import take
+from monitoring.loop.label_counts import read_cohorts
+from monitoring.loop.new_outcomes import NewOutcomes
+from service.prediction_log.reading import LoggedRows
+from tests.conftest import Once
+from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, open_world, weather
+from training.errors import UnknownModelError
+from training.evaluation.losses import METRICS, log_losses
+
+BY_PLACE = MODEL_FILE.replace("bucket: 1d}", "bucket: 1d, segments: [place]}").replace("act: auto", "act: notify")
+FIRST, LAST, SLOT = 60, 106, 105
+Make = Callable[..., World]
+
+
+def watched_for_weeks(folder: Path) -> None:
+    with closing(make_world(folder, BY_PLACE)) as world:
+        rows, watch = weather(1, FIRST, LAST - FIRST), world.monitor()
+        for day in range(FIRST, LAST):
+            world.answer(rows.between(day * DAY_US, (day + 1) * DAY_US))
+            world.label(rows.between((day - 1) * DAY_US, day * DAY_US))
+            if day % 7 == 0:
+                world.settle(watch)
+        world.settle(watch)
+
+
+@pytest.fixture
+def watched(once: Once, tmp_path: Path) -> Iterator[World]:
+    """A world whose monitor has judged forty-six days, a copy of one that was made once."""
+    import shutil
+
+    shutil.copytree(once("watched-by-place", watched_for_weeks), tmp_path, dirs_exist_ok=True)
+    with closing(open_world(tmp_path, BY_PLACE)) as world:
+        world.sent = LAST - FIRST  # batches that are in the log
+        yield world
+
+
+def cohorts(world: World, day: int = SLOT) -> Cohorts:
+    return read_cohorts(world.stores, world.spec, world.champion, day * DAY_US)
+
+
+def logged(world: World, first_day: int, end_day: int) -> LoggedRows:
+    return world.stores.windows(world.spec).labelled(first_day * DAY_US, end_day * DAY_US, SLOT * DAY_US - 1)
+
+
+def test_history_has_each_buckets_rows_coverage_and_metric(watched: World) -> None:
+    history = performance_history(watched.stores, "rain", buckets=10, segments=[""])
+
+    assert [point.bucket_us // DAY_US for point in history] == list(range(96, 106))
+    assert [(point.n, point.coverage) for point in history] == [(40, 1.0)] * 8 + [(0, 0.0)] * 2
+    day = logged(watched, 96, 97)
+    assert history[0].value == pytest.approx(log_losses(day.rows.labels, day.prediction).mean(), abs=1e-9)
+    assert history[0].low < history[0].value < history[0].high
+    assert history[-1][3:] == (None, None, None, "")
+
+
+def test_history_by_segment_adds_up_to_that_of_all_rows(watched: World) -> None:
+    history = performance_history(watched.stores, "rain", metric="accuracy", buckets=40)
+
+    by_segment = {key: [point for point in history if point.segment == key] for key in {point.segment for point in history}}
+    known = {key: [point for point in points if point.n] for key, points in by_segment.items()}
+    whole = {point.bucket_us: (point.n, point.value) for point in known.pop("")}
+    assert set(known) == {"place=hill", "place=lake", "place=town"}
+    assert {point.coverage for points in known.values() for point in points} == {None}
+    assert {
+        at: (
+            sum(point.n for points in known.values() for point in points if point.bucket_us == at),
+            pytest.approx(sum(point.n * point.value for points in known.values() for point in points if point.bucket_us == at) / 40),
+        )
+        for at in whole
+    } == whole
+
+
+def test_quarantined_buckets_are_left_out(watched: World) -> None:
+    before = bucket_losses(watched.stores, watched.spec, cohorts(watched))
+    by_hand = Turn(watched.machine_now)
+    watched.stores.journal.add_quarantine(by_hand, "rain", 97 * DAY_US, 99 * DAY_US + 1, "stuck", slot_us=SLOT * DAY_US)
+
+    history = performance_history(watched.stores, "rain", buckets=10, segments=[""])
+    losses = bucket_losses(watched.stores, watched.spec, cohorts(watched))
+
+    assert [point.bucket_us // DAY_US for point in history] == [96, 100, 101, 102, 103, 104, 105]
+    assert {one.bucket_us // DAY_US for one in before} - {one.bucket_us // DAY_US for one in losses} == {97, 98, 99}
+
+
+def test_what_is_not_known_of_live_rows_is_refused(watched: World) -> None:
+    with pytest.raises(ValueError, match="mae is not known of the live rows of rain, a binary model"):
+        performance_history(watched.stores, "rain", metric="mae")
+    with pytest.raises(UnknownModelError):
+        performance_history(watched.stores, "snow")
+
+
+def test_losses_of_buckets_are_those_of_mature_covered_rows_in_order(watched: World) -> None:
+    losses = bucket_losses(watched.stores, watched.spec, cohorts(watched), start_us=70 * DAY_US)
+
+    of_days = [log_losses(day.rows.labels, day.prediction) for day in (logged(watched, at, at + 1) for at in range(70, 103))]
+    assert [one.bucket_us // DAY_US for one in losses] == list(range(70, 103))
+    assert [one.mean for one in losses] == pytest.approx([day.mean() for day in of_days], abs=1e-9)
+    assert [one.variance for one in losses] == pytest.approx([day.var() for day in of_days], abs=1e-9)
+    in_parts = [bucket_losses(watched.stores, watched.spec, cohorts(watched), segment=f"place={name}") for name in ("hill", "lake", "town")]
+    assert sum(one.n for part in in_parts for one in part) == 40 * len(bucket_losses(watched.stores, watched.spec, cohorts(watched)))
+
+
+def test_uncovered_buckets_are_not_judged_by(make: Make) -> None:
+    world, rows = make(model_file=BY_PLACE), weather(1, FIRST, 30)
+    for day in range(FIRST, 84):
+        world.log(rows.between(day * DAY_US, (day + 1) * DAY_US))
+        is_labelled = np.arange(len(rows)) % 2 == 0 if 70 <= day < 76 else np.ones(len(rows), dtype=bool)
+        world.label(rows.take(is_labelled).between((day - 1) * DAY_US, day * DAY_US))
+    new = NewOutcomes.since(world.stores, world.spec, world.champion, world.stores.journal.carry("rain"), 84 * DAY_US)
+    judged = read_cohorts(world.stores, world.spec, world.champion, 84 * DAY_US, new)
+
+    losses = bucket_losses(world.stores, world.spec, judged, new=new.update().outcomes)
+
+    assert {one.bucket_us // DAY_US for one in losses} <= {*range(60, 69), *range(75, 83)}
+    assert {one.bucket_us // DAY_US for one in losses} >= {*range(60, 68), *range(76, 82)}
+
+
+def test_a_slot_is_scored_by_what_became_known_at_it_too(watched: World) -> None:
+    rows = weather(1, FIRST, 60)
+    watched.log(rows.between(106 * DAY_US, 107 * DAY_US))
+    watched.label(rows.between(105 * DAY_US, 107 * DAY_US))
+    watched.answer(rows.between(107 * DAY_US, 113 * DAY_US))
+    new = NewOutcomes.since(watched.stores, watched.spec, watched.champion, watched.stores.journal.carry("rain"), 112 * DAY_US)
+    judged = read_cohorts(watched.stores, watched.spec, watched.champion, 112 * DAY_US, new)
+
+    without, scores = (live_scores(watched.stores, watched.spec, judged, some) for some in ((), new.update().outcomes))
+
+    assert {one.score.n for one in without if not one.segment} == {22 * 40}
+    assert {one.score.n for one in scores if not one.segment} == {28 * 40}
+
+
+def test_segments_are_scored_and_asked_about_selection_hits_and_calibration(watched: World) -> None:
+    scores = {(one.segment, one.score.metric): one.score for one in live_scores(watched.stores, watched.spec, cohorts(watched))}
+
+    whole = logged(watched, 75, 103)
+    hill = take(whole, whole.rows.columns["place"] == "hill")
+    is_wet, says_wet = hill.rows.labels == "yes", hill.prediction.label == "yes"
+    assert {segment for segment, _ in scores} == {"", "place=hill", "place=lake", "place=town"}
+    of_hill = {name: score.value for (segment, name), score in scores.items() if segment == "place=hill"}
+    assert len(hill) >= LEAST_LABELS
+    assert of_hill == {
+        "log_loss": pytest.approx(METRICS["log_loss"].function(hill.rows.labels, hill.prediction), abs=1e-9),
+        "selection_rate": pytest.approx(says_wet.mean(), abs=1e-9),
+        "true_positive_rate": pytest.approx(says_wet[is_wet].mean(), abs=1e-9),
+        "calibration_gap": pytest.approx(hill.prediction.score.mean() - is_wet.mean(), abs=1e-9),
+    }
+    assert all(score.low <= score.value <= score.high for score in scores.values())
+
+
+def test_segments_of_few_labels_are_not_scored(watched: World) -> None:
+    few = cohorts(watched, 72)
+
+    scores = live_scores(watched.stores, watched.spec, few)
+
+    assert {one.segment for one in scores} == {""}
+
+
+def test_the_baseline_is_the_first_twenty_eight_days_and_at_least_fifteen_hundred_labels(watched: World) -> None:
+    too_few, learned = (baseline_of(watched.stores, watched.spec, cohorts(watched, day)) for day in (98, SLOT))
+    later = baseline_of(watched.stores, watched.spec, cohorts(watched), start_us=62 * DAY_US)
+
+    assert too_few is None
+    assert learned is not None
+    assert (learned.loss, learned.n, learned.start_us, learned.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
+    assert later is not None
+    assert (later.start_us, later.end_us) == (62 * DAY_US, 100 * DAY_US)
