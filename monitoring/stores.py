@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from monitoring.journal.journal import Journal
 from monitoring.judging.cohorts import CountedLabels
+from monitoring.judging.data_faults import Known
 from monitoring.log_windows import Range, Windows
 from service.prediction_log.prediction_log import PredictionLog
 from training.artifacts.artifact import LoadedArtifact, load_verified
@@ -30,6 +31,7 @@ class Stores:
     journal: Journal
     loaded: dict[tuple[str, str], LoadedArtifact] = field(default_factory=dict)
     references: dict[tuple[str, int, int], Reference] = field(default_factory=dict)
+    known_faults: dict[str, tuple[Reference, Known]] = field(default_factory=dict)
     label_counts: dict[str, CountedLabels] = field(default_factory=dict)
 
     def windows(self, spec: ModelSpec) -> Windows:

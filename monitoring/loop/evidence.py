@@ -12,7 +12,7 @@ from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import WatchUpdate
 from monitoring.journal.tables import TICK, Quarantine, name_of_span
 from monitoring.judging.cohorts import Cohorts
-from monitoring.judging.data_faults import Fault, Span, faults, quarantine, without_released
+from monitoring.judging.data_faults import Fault, Known, Span, find, learn, quarantine, without_released
 from monitoring.judging.performance import PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.judging.verdict import Evidence, Labels
 from monitoring.log_windows import Range, Windows, take
@@ -122,8 +122,18 @@ def find_faults(stores: Stores, spec: ModelSpec, reference: Reference, slot_us: 
     first, end = min(slot_us - every_us, judged) // bucket_us * bucket_us, slot_us // bucket_us * bucket_us
     buckets = stores.log.buckets(spec.model, reference.measures.id, first, end, known_before_us=slot_us)
     rejects = stores.windows(spec).rejects(first, end, bucket_us)
-    data_faults = faults(reference, buckets, bucket_us, spec.watching.faults, rejects, spec.watching.rules)
+    data_faults = find(_learned(stores, spec, reference), buckets, bucket_us, rejects)
     return tuple(sorted(set(data_faults), key=lambda f: (f.start_us, f.kind, f.column)))
+
+
+def _learned(stores: Stores, spec: ModelSpec, reference: Reference) -> Known:
+    """Return what a reference says of faults: learned once for all slots that are held against it by the same rules."""
+    policy, rules = spec.watching.faults, spec.watching.rules
+    of, known = stores.known_faults.get(spec.model, (None, None))
+    if known is None or of is not reference or known.policy != policy or known.rules != rules:
+        known = learn(reference, policy, rules)
+        stores.known_faults[spec.model] = reference, known
+    return known
 
 
 def first_unseen(registry: Registry, log: PredictionLog, model: str) -> int | None:

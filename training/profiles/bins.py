@@ -198,16 +198,10 @@ class Profile:
         """Return the counts of both; raises BinsMismatchError when they were made under different bins."""
         if self.bins_id != other.bins_id:
             raise BinsMismatchError(f"counts under bins {self.bins_id} and {other.bins_id} cannot be added")
-        counts = {
-            n: self.counts[n].copy() if n in self.counts else np.zeros_like(other.counts[n])
-            for n in self.counts.keys() | other.counts.keys()
-        }
-        for name, more in other.counts.items():
-            counts[name] += more
         return Profile(
             self.bins_id,
             self.rows + other.rows,
-            dict(sorted(counts.items())),
+            _sums(self.counts, other.counts),
             _extremes(self.minimum, other.minimum, min),
             _extremes(self.maximum, other.maximum, max),
         )
@@ -254,7 +248,18 @@ def _unpacked(stored: list[int] | dict[str, Any]) -> npt.NDArray[np.int64]:
     return counts
 
 
+def _sums(a: dict[str, npt.NDArray[np.int64]], b: dict[str, npt.NDArray[np.int64]]) -> dict[str, npt.NDArray[np.int64]]:
+    if a.keys() == b.keys():
+        return {n: a[n] + b[n] for n in sorted(a)}
+    sums = {n: own.copy() for n, own in a.items()}
+    for n, more in b.items():
+        sums[n] = sums[n] + more if n in sums else more.copy()
+    return dict(sorted(sums.items()))
+
+
 def _extremes(a: dict[str, float], b: dict[str, float], choose: Any) -> dict[str, float]:
+    if a.keys() == b.keys():
+        return {n: choose(a[n], b[n]) for n in sorted(a)}
     return {n: choose(a.get(n, b.get(n)), b.get(n, a.get(n))) for n in sorted(a.keys() | b.keys())}
 
 
