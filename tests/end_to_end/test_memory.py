@@ -71,11 +71,11 @@ def table(n_rows: int) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def forests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    """A home with two forests of full depth, 7 MB each."""
+    """A home with two forests of full depth, 3 MB each."""
     schema, rows = parse_spec(FOREST).schema, table(3000)
     features = frame({name: rows[name].to_numpy() for name in NAMES}, schema)
     pipelines = [
-        build_pipeline(schema, RandomForestRegressor(60, random_state=seed), scale=False, encode="ordinal").fit(features, rows["y"])
+        build_pipeline(schema, RandomForestRegressor(30, random_state=seed), scale=False, encode="ordinal").fit(features, rows["y"])
         for seed in range(2)
     ]
     with Arena(tmp_path_factory.mktemp("forests"), free_port(), pipelines, FOREST, rows) as arena:

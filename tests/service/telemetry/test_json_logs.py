@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.telemetry.json_logs import JsonFormatter, forget_request, note_request
@@ -48,6 +48,7 @@ def test_nothing_in_a_value_ends_its_line_or_reaches_a_terminal(field: str, brea
     assert json.loads(line)[field] == injected
 
 
+@settings(max_examples=50)
 @given(st.text(), st.dictionaries(st.sampled_from(["model", "reason", "route", "request_id"]), st.text(min_size=50)), st.booleans())
 def test_every_line_is_json_of_two_kilobytes_at_most(message: str, fields: dict[str, str], is_error: bool) -> None:
     line = line_of(msg="%s", args=(message * 500,), **fields, exc_info=raised(message) if is_error else None)
