@@ -1,5 +1,6 @@
 # Everything sets itself up from Python >= 3.11: a virtual environment in .venv, pinned and hashed requirements.
 #   make run     train the first champion of the example, serve it, watch it
+#   make observe  Prometheus, and Alertmanager where it is installed, beside `make run`
 #   make demo    months of traffic in minutes: drift, verdict, retraining, gate, promotion, rollback
 #   make test    the tests        make check   tests + lint, types, import contracts
 #   make slow    the slow tests (image build, years, soaks; about an hour on two cores)        make lock   resolve the requirements again
@@ -16,14 +17,31 @@ TEST_WORKERS ?= 3
 SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint slow faults mutants bench lock clean
+.PHONY: help run observe demo test check lint slow faults mutants bench lock clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 # Ctrl-C is how these end: the shell waits for them, and make has no error to report.
 run: $(VENV)/.ready examples/bikes/history.csv.gz
 	@trap 'exit 0' INT; EVERGREEN_HOME=$(HOME_DIR) $(BIN)/evergreen up examples/bikes/model.yaml
+
+# what watches the watcher: the rules of monitoring/prometheus on both ports of `make run`
+PROMETHEUS_BIND ?= 127.0.0.1:9090
+ALERTMANAGER_BIND ?= 127.0.0.1:9093
+observe:
+	@command -v prometheus >/dev/null || { echo "observe: Prometheus is not installed (Debian: apt-get install prometheus prometheus-alertmanager)" >&2; exit 1; }
+	@mkdir -p $(HOME_DIR)/prometheus
+	@trap 'kill $$(jobs -p) 2>/dev/null; wait; exit 0' INT TERM; \
+	if command -v prometheus-alertmanager >/dev/null; then \
+	  prometheus-alertmanager --config.file=monitoring/prometheus/alertmanager.yml --storage.path=$(HOME_DIR)/alertmanager --cluster.listen-address= \
+	    --web.listen-address=$(ALERTMANAGER_BIND) --log.level=warn & \
+	  echo "alerts that fire: http://$(ALERTMANAGER_BIND)"; \
+	else echo "no Alertmanager is installed: alerts are shown by Prometheus only"; fi; \
+	prometheus --config.file=monitoring/prometheus/prometheus.yml --storage.tsdb.path=$(HOME_DIR)/prometheus \
+	  --web.listen-address=$(PROMETHEUS_BIND) --log.level=warn & \
+	echo "targets: http://$(PROMETHEUS_BIND)/targets, rules: http://$(PROMETHEUS_BIND)/alerts; Ctrl-C ends both"; \
+	wait
 
 demo: $(VENV)/.ready
 	@trap 'exit 0' INT; $(BIN)/python examples/bikes/demo.py $(DEMO)

@@ -126,7 +126,9 @@ class Monitor:
                 if self._ended.is_set() or not self._may_act() or not tick(self.watch, datetime.now(UTC)):
                     break
                 self.pulse.beat(is_busy=True)
+            self.metrics.database_up.set(1)
         except DatabaseUnavailableError as error:
+            self.metrics.database_up.set(0)
             logger.warning("the database is not available, trying again: %s", error)
         except Exception:
             logger.exception("a tick failed")

@@ -20,7 +20,6 @@ from service.models.batching import Batcher
 from service.models.deployments import Deployments
 from service.models.following import RegistryFollower
 from service.models.loading import VersionLoader
-from service.openapi.document import release
 from service.ports import refuse_open_bind
 from service.predicting import Predicting
 from service.prediction_log import tables as log_tables
@@ -28,6 +27,7 @@ from service.prediction_log.ids import IdMinter
 from service.prediction_log.prediction_log import PredictionLog
 from service.recording.background import BackgroundWriter
 from service.recording.database_damage import DamageCheck, DamageNote
+from service.recording.disk_room import free_bytes, size_bytes
 from service.recording.drain import Drain, DrainPolicy
 from service.recording.failpoints import Failpoint, armed, never
 from service.recording.rejected_rows import Rejects
@@ -38,6 +38,7 @@ from service.routes import docs, health, kserve_v1, labels, mlflow, models, open
 from service.routes.reading import Limits
 from service.settings import ServiceSettings, from_environment
 from service.telemetry.metrics import ServiceMetrics
+from service.telemetry.release import release
 from service.telemetry.statistics import Statistics
 from service.web.application import ServiceFlask
 from service.web.foreign_pages import ForeignPages
@@ -167,6 +168,9 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
 
     def flush() -> None:
         metrics.spool_oldest.set(age.seconds())
+        metrics.log_max_rows.set(settings.log_max_rows)
+        metrics.disk_free.set(free_bytes(home.path) or 0)
+        metrics.disk_size.set(size_bytes(home.path))
         metrics.flush()
 
     why = partial(_first_reason, damage.reason, age.why_behind)

@@ -65,7 +65,7 @@ class Verbs(click.Group):
 
 def print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     """Show the version and end; where Evergreen is not installed as a package, as in the image, it is 0."""
-    from service.openapi.document import release
+    from service.telemetry.release import release
 
     if wanted:
         click.echo(f"{context.info_name} {release()}")

@@ -285,6 +285,11 @@ class Journal:
         with self._reading() as connection:
             return drift_watch.episodes(connection, model, limit)
 
+    def episodes_opened(self, model: str) -> int:
+        """Return how many drift episodes of a model were opened so far."""
+        with self._reading() as connection:
+            return drift_watch.opened(connection, model)
+
     def acknowledgements(self, model: str, numbers: Sequence[int]) -> dict[int, Acknowledgement]:
         """Return what persons said of some episodes, by their number."""
         with self._reading() as connection:
@@ -302,6 +307,16 @@ class Journal:
         statement = statement if slots is None else statement.where(table.c.slot_us.in_(slots))
         with self._reading() as connection:
             return [VerdictRecord.of(row) for row in connection.execute(statement)]
+
+    def slot_verdicts(self, model: str) -> tuple[VerdictRecord | None, dict[str, int]]:
+        """Return the verdict of the last slot, and how many slots had each kind; looks by hand are no slots."""
+        table, run = tables.verdicts, tables.runs.c
+        of_slots = table.join(tables.runs, sa.and_(run.model == table.c.model, run.slot_us == table.c.slot_us, run.job == TICK))
+        last = sa.select(table).select_from(of_slots).where(table.c.model == model).order_by(table.c.slot_us.desc()).limit(1)
+        kinds = sa.select(table.c.verdict, sa.func.count()).select_from(of_slots).where(table.c.model == model).group_by(table.c.verdict)
+        with self._reading() as connection:
+            row = connection.execute(last).one_or_none()
+            return None if row is None else VerdictRecord.of(row), {kind: int(n) for kind, n in connection.execute(kinds)}
 
     def add_quarantine(self, turn: Turn, model: str, start_us: int, end_us: int, reason: str, *, slot_us: int) -> None:
         """Keep the rows of a range from being learned, as one with what it touches; the same range again changes nothing."""

@@ -11,13 +11,13 @@ from monitoring.errors import LeaseLostError, MonitoringError
 from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import CHECK, RETRAIN, TICK, Request, Run
-from monitoring.judging.silence import has_arrival_clock, silence
 from monitoring.judging.slots import due_slots
 from monitoring.judging.verdict import Evidence, Verdict, judge
 from monitoring.loop.evidence import first_unseen, gather, spans_to_keep
 from monitoring.loop.label_counts import read_cohorts
 from monitoring.loop.leadership import Leadership
 from monitoring.loop.new_outcomes import NewOutcomes
+from monitoring.loop_metrics import LoopMetrics
 from monitoring.metrics import MonitorMetrics
 from monitoring.retraining import probation
 from monitoring.retraining.plan import policy_of
@@ -44,8 +44,6 @@ class Watch:
     ----------
     models
         The models to watch; empty means all that are registered.
-    shown
-        Those of which the metrics show the last slot.
     """
 
     stores: Stores
@@ -54,7 +52,6 @@ class Watch:
     metrics: MonitorMetrics
     models: Sequence[str] = ()
     specs: dict[str, ModelSpec] = field(default_factory=dict)
-    shown: set[str] = field(default_factory=set)
 
     def spec(self, text: str) -> ModelSpec:
         """Read a stored model file, once."""
@@ -69,15 +66,15 @@ def make_watch(stores: Stores, children: Children, metrics: MonitorMetrics, sett
     def won(turn: Turn) -> None:
         stores.journal.abandon_runs(turn)
         metrics.is_leader.set(1)
-        watch.shown.clear()
 
     def lost() -> None:
         children.end_all()
         metrics.is_leader.set(0)
 
-    retraining = Retraining(stores, children, metrics, settings.run_deadline)
+    retraining = Retraining(stores, children, settings.run_deadline)
     leadership = Leadership(stores.journal, settings.holder, settings.lease, won, lost)
     watch = Watch(stores, retraining, leadership, metrics, settings.models)
+    metrics.registry.register(LoopMetrics(stores, lambda: leadership.leads, watch.spec, settings.models))
     return watch
 
 
@@ -117,17 +114,7 @@ def tick(watch: Watch, now: datetime) -> bool:
 def step(watch: Watch, turn: Turn, spec: ModelSpec) -> bool:
     """Take the next step with one model: end a run, judge the next due slot, or do what a person asked for."""
     stores, retraining = watch.stores, watch.retraining
-    show_last_slot(watch, spec.model)
     watermark = stores.log.watermark(spec.model)
-    if watermark is not None:
-        watch.metrics.watermark.labels(spec.model).set(watermark / 1e6)
-        if has_arrival_clock(spec.schema):
-            watch.metrics.silence.labels(spec.model).set(silence(watermark, turn.now_us, (), 0).silent_us / 1e6)
-    champion = stores.registry.alias(spec.model, CHAMPION)
-    if champion is not None:
-        seen_us = stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
-        if spec.schema.is_dated(seen_us):
-            watch.metrics.trained_through.labels(spec.model).set(seen_us / 1e6)
     run = retraining.open_run(spec.model)
     if run is not None:
         ended = retraining.end(turn, run)
@@ -143,16 +130,6 @@ def step(watch: Watch, turn: Turn, spec: ModelSpec) -> bool:
         answer(watch, turn, spec, requests[0], watermark + 1)
         return True
     return False
-
-
-def show_last_slot(watch: Watch, model: str) -> None:
-    """Show, once a monitor leads, what the last slot found before it did: the next one may be days away."""
-    if model in watch.shown:
-        return
-    watch.shown.add(model)
-    slots = [run.slot_us for run in watch.stores.journal.runs(model, TICK, limit=ATTEMPTS)]  # the newest may have none yet
-    for last in watch.stores.journal.verdicts(model, limit=1, slots=slots):
-        watch.metrics.show(model, last.slot_us, last.verdict, last.evidence)
 
 
 def open_slot(watch: Watch, turn: Turn, spec: ModelSpec, watermark: int | None) -> Run | None:
@@ -203,7 +180,6 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
         stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, new.update())
         for span in gathered.released:
             stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
-        watch.metrics.judged(evidence, verdict)
         act(watch, turn, spec, run, evidence, verdict, looked.step)
     except (DatabaseUnavailableError, LeaseLostError):
         raise  # nothing is known to be wrong with the slot: its run stays open and is gone on with

@@ -12,7 +12,6 @@ from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, Run
 from monitoring.judging.verdict import Evidence, Limits, Verdict
 from monitoring.log_windows import Range
-from monitoring.metrics import MonitorMetrics
 from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
@@ -64,7 +63,6 @@ class Retraining:
 
     stores: Stores
     children: Children
-    metrics: MonitorMetrics
     deadline: timedelta = timedelta(hours=1)
     concluded: set[tuple[str, int, int]] = field(default_factory=set)
 
@@ -99,8 +97,6 @@ class Retraining:
             run = next(r for r in journal.runs(spec.model, RETRAIN) if r.slot_us == slot_us)
         else:
             self.children.start(run)
-        self.metrics.run_in_progress.labels(spec.model).set(1)
-        self.metrics.last_run.labels(spec.model).set(turn.now.timestamp())
         return run
 
     def open_run(self, model: str) -> Run | None:
@@ -161,10 +157,6 @@ class Retraining:
         plan = Plan.from_dict(run.payload)
         conclusion = self._conclude(turn, spec, run, plan)
         logger.info("%s: %s: %s", spec.model, conclusion.outcome, conclusion.why)
-        self.metrics.run_in_progress.labels(spec.model).set(0)
-        self.metrics.runs_total.labels(spec.model, plan.trigger, conclusion.outcome).inc()
-        self.metrics.promotions_total.labels(spec.model, conclusion.outcome).inc()
-        self.metrics.run_seconds.labels(spec.model).set(((run.ended_us or run.started_us) - run.started_us) / 1e6)
         if plan.tick_run is not None:
             self.stores.journal.finish_run(turn, plan.tick_run, conclusion.to_dict())
 
@@ -177,7 +169,6 @@ class Retraining:
             )
         except RegistryError as error:
             return Conclusion("refused", str(error))
-        self.metrics.rollbacks_total.labels(spec.model, "probation").inc()
         return Conclusion("rolled_back", why, alias.version, evidence)
 
     def _conclude(self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan) -> Conclusion:

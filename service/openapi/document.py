@@ -6,7 +6,6 @@ Bodies are described as far as JSON Schema can: that the columns of a table have
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from service.codecs.open_inference import datatypes_of
@@ -23,6 +22,7 @@ from service.openapi.schemas import (
     rows_schema,
     tensors_schema,
 )
+from service.telemetry.release import release
 from service.web.responses import TABLE
 
 Document = dict[str, Any]
@@ -32,14 +32,6 @@ _TABLES = (
 )
 _ALIVE: Document = {"application/json": {"schema": {"type": "object"}}, "text/html": {"schema": {"type": "string"}}}
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
-
-
-def release() -> str:
-    """Return the version of Evergreen, ``0`` where it is not installed as a package."""
-    try:
-        return version("evergreen")
-    except PackageNotFoundError:
-        return "0"
 
 
 def document(deployments: Sequence[Deployment], default_model: str | None, max_rows: int) -> Document:

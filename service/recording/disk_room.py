@@ -23,6 +23,12 @@ def free_bytes(folder: Path) -> int | None:
     return status.f_bavail * status.f_frsize
 
 
+def size_bytes(folder: Path) -> int:
+    """Return the size of the disk of a folder in bytes, 0 where the file system does not tell."""
+    status = os.statvfs(folder)
+    return status.f_blocks * status.f_frsize
+
+
 def shortage(folder: Path, wanted: int | None) -> str | None:
     """Return a sentence when less is free than the reserve, None when there is room.
 

@@ -10,6 +10,7 @@ are templates, methods and codes are few, models and versions are those that wer
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 from service.telemetry.memory import resident_bytes
 from service.telemetry.multiprocess import WorkerMetrics
+from service.telemetry.release import release
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BYTES = (1 << 10, 1 << 13, 1 << 16, 1 << 20, 1 << 23, 1 << 26)
@@ -135,7 +137,10 @@ class ServiceMetrics:
         self.spool_damaged = counter("spool_damaged_bytes_total", "Bytes of spool files that are no whole record.")
         self.spool_bytes = gauge("spool_bytes", "Size of all spool files.", "mostrecent")
         self.spool_oldest = gauge("spool_oldest_seconds", "For how long the oldest record has waited for the log.", "mostrecent")
-        self.database_up = gauge("db_up", "Whether the last use of the database by the drain went well.", "livemin")
+        self.log_max_rows = gauge("prediction_log_max_rows", "Bound on the rows in the prediction log.", "mostrecent")
+        self.disk_free = gauge("disk_free_bytes", "What may still be written on the disk of the home.", "mostrecent")
+        self.disk_size = gauge("disk_size_bytes", "Size of that disk.", "mostrecent")
+        self.database_up = gauge("db_up", "Whether the last use of the database by the drain went well.", "livemostrecent")
         self.database_damaged = gauge("db_damaged", "Whether the content of the database is known to be broken.", "livemax")
         self.memory_bytes = gauge("worker_resident_memory_bytes", "Memory of the workers, added up.", "livesum")
         self.labels = counter("labels_total", "Labels received, by what became of them.", "model", "result")
@@ -250,7 +255,9 @@ class DeploymentInfo(Collector):
             loaded.add_metric([fact.model], fact.loaded_seconds)
             trained.add_metric([fact.model], fact.trained_seconds)
             degraded.add_metric([fact.model], float(fact.degraded))
-        return [info, loaded, trained, degraded]
+        build = GaugeMetricFamily("evergreen_build_info", "The Evergreen and the Python that run.", labels=["version", "python"])
+        build.add_metric([release(), platform.python_version()], 1)
+        return [info, loaded, trained, degraded, build]
 
 
 def scrape(registry: CollectorRegistry, folder: Path | None, extra: Collector) -> bytes:

@@ -227,43 +227,28 @@ def test_a_look_by_hand_acts_on_nothing(world: World) -> None:
     assert world.actions() == actions
 
 
-def test_what_was_found_is_on_the_gauges(world: World) -> None:
-    watch = world.monitor()
-    world.answer(weather(1, 60, 22))
-    world.settle(watch)
-    value = watch.metrics.registry.get_sample_value
-
-    assert value("evergreen_scheduler_is_leader") == 1
-    seen_us = world.stores.registry.version("rain", world.champion).manifest["trained_through_us"]
-    assert value("evergreen_model_trained_through_timestamp_seconds", {"model": "rain"}) == seen_us / 1e6
-    assert value("evergreen_verdict", {"model": "rain", "verdict": "keep"}) == 1
-    score = world.stores.journal.verdicts("rain")[0].evidence
-    cloud = next(c for c in score["drift"]["columns"] if c["column"] == "cloud")
-    assert value("evergreen_drift_score", {"model": "rain", "feature": "cloud", "test": "psi"}) == pytest.approx(cloud["psi"], abs=1e-6)
-    assert value("evergreen_quality", {"model": "rain", "metric": "log_loss", "window": "current"}) == pytest.approx(
-        score["score"]["value"], abs=1e-6
-    )
-
-
-def gauges(watch: Watch) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What a monitor shows of its model, but its counters and what is of its process."""
-    families = [family for family in watch.metrics.registry.collect() if family.type == "gauge"]
-    samples = [sample for family in families for sample in family.samples if "model" in sample.labels]
+def shown(watch: Watch) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """What a monitor shows of its model, gauges and counters, but that no machine time has passed."""
+    samples = [sample for family in watch.metrics.registry.collect() for sample in family.samples if "model" in sample.labels]
     return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
 
 
-def test_a_monitor_that_starts_shows_what_the_last_slot_found(world: World) -> None:
+def test_a_new_leader_shows_what_the_one_before_it_did_and_those_that_do_not_lead_show_nothing(world: World) -> None:
     watch = world.monitor()
     world.answer(weather(1, 60, 24))
     world.settle(watch)
     world.stores.journal.add_request("rain", "check", who="ann", machine_now=world.machine_now)
     world.settle(watch)  # a look by hand is no slot
 
-    again = world.monitor()
+    before = shown(watch)
+    again, waiting = world.monitor("two"), world.monitor("three")
+    watch.leadership.step_down()
     world.settle(again)
+    world.settle(waiting)
 
-    assert gauges(again) == gauges(watch)
-    assert again.metrics.registry.get_sample_value("evergreen_verdicts_total", {"model": "rain", "verdict": "keep"}) is None
+    assert shown(again) == before
+    assert again.metrics.registry.get_sample_value("evergreen_verdicts_total", {"model": "rain", "verdict": "keep"}) == 3
+    assert [shown(watch), shown(waiting)] == [{}, {}]
 
 
 def test_a_row_with_a_clock_that_stands_at_1970_opens_no_slots(world: World) -> None:

@@ -153,6 +153,7 @@ def test_the_counts_of_real_workers_are_right_after_all_were_killed(
         folder = next(place.home.metrics.glob("service-*"))
         assert [running.predict(ride).status_code for _ in range(7)] == [200] * 7
         until(lambda: predicted(running) == 7)
+        up = running.client.get("/metrics").text
         killed, names = workers_of(running.process.pid), set(files(folder))
 
         [os.kill(pid, signal.SIGKILL) for pid in killed]
@@ -162,4 +163,5 @@ def test_the_counts_of_real_workers_are_right_after_all_were_killed(
         assert predicted(running) == 7
         assert [running.predict(ride).status_code for _ in range(3)] == [200] * 3
         until(lambda: predicted(running) == 10)
+        assert "\nevergreen_db_up 1.0\n" in up  # though only one worker drains
         assert set(files(folder)) <= names | {f"{kind}_{running.process.pid}-{slot}.db" for kind in KINDS for slot in range(3)}

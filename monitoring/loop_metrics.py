@@ -1,0 +1,274 @@
+"""What the loop knows of its models, for a scrape: read from journal, registry and log when it is asked for, kept nowhere.
+
+So a monitor that has just started, or has just been elected, tells what the one before it told; one that does not lead tells nothing of
+any model.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitoring.journal.tables import RETRAIN, VerdictRecord
+from monitoring.judging.labels.arrivals import LOST
+from monitoring.judging.silence import has_arrival_clock, silence
+from monitoring.retraining.retraining import OUTCOMES, WHO
+from monitoring.stores import Stores
+from training.clock import duration_us, to_us
+from training.errors import EvergreenError
+from training.model_file.model_spec import ModelSpec
+from training.registry.aliases import CHAMPION
+from training.registry.tables import LedgerEntry
+
+logger = logging.getLogger(__name__)
+
+MOST_COLUMNS = 10  # of one model that have series of their own
+MOST_EPISODES = 3  # of one model whose beginning has a series of its own, the newest
+KINDS = ("keep", "watch", "retrain", "blind", "quarantine", "roll_back")
+CURRENT = "current"
+RESULTS = ("matched", "duplicate", "conflict", *LOST)  # what becomes of a label
+Values = dict[tuple[str, ...], float]
+Sample = tuple[str, tuple[str, ...], float]  # name, labels behind the model, value
+Declared = Mapping[str, tuple[str, tuple[str, ...]]]  # meaning and labels by name
+
+_FEATURE, _QUALITY = ("model", "feature", "test"), ("model", "metric", "window")
+GAUGES: Declared = {
+    "drift_score": ("Distance of the current window from the reference.", _FEATURE),
+    "drift_floor": ("What the distance must exceed to matter.", _FEATURE),
+    "drift_features_ratio": ("Share of the columns that drift.", ("model",)),
+    "drift_rows": ("Rows in the current window.", ("model",)),
+    "drift_evidence_log10": ("Evidence for a change, log10 of its sum in days.", ("model", "feature")),
+    "drift_evidence_threshold_log10": ("Where the evidence of all columns opens an episode, log10.", ("model",)),
+    "drift_episodes": ("Drift episodes that are open, or open and muted.", ("model", "state")),
+    "drift_episode_since_timestamp_seconds": ("Model time at which an open episode began; the newest three.", ("model", "episode")),
+    "feature_missing_ratio": ("Share of missing values in the current window.", ("model", "feature")),
+    "data_faults": ("Data faults of the last slot.", ("model",)),
+    "quarantines": ("Spans of rows that are set aside until a person lets them go.", ("model",)),
+    "quality": ("Live score on matured labelled rows.", _QUALITY),
+    "quality_confidence_low": ("Lower end of the score's 95 % interval.", _QUALITY),
+    "quality_confidence_high": ("Upper end of the score's 95 % interval.", _QUALITY),
+    "evaluation_rows": ("Rows the score stands on.", _QUALITY),
+    "quality_baseline": ("What the score is held against.", ("model", "metric")),
+    "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
+    "slot_labels": ("Labels that came in the last slot, by what became of them.", ("model", "result")),
+    "label_maturity_seconds": ("How old rows are at least when their labels are counted on.", ("model",)),
+    "verdict": ("1 for the verdict of the last slot.", ("model", "verdict")),
+    "drift_last_evaluated_timestamp_seconds": ("Model time of the last judged slot.", ("model",)),
+    "model_time_seconds": ("Model time: the watermark of the log.", ("model",)),
+    "silence_seconds": ("Machine time since the newest row, where model time is that of arrival.", ("model",)),
+    "silence_usual_seconds": ("The longest such time in the last window of the log.", ("model",)),
+    "model_trained_through_timestamp_seconds": ("Model time of the last row the champion has seen.", ("model",)),
+    "retrain_schedule_seconds": ("How often the model file wants it retrained, in model time.", ("model",)),
+    "retrain_duration_seconds": ("Machine time the last retraining took.", ("model",)),
+    "retrain_in_progress": ("1 while a training child runs.", ("model",)),
+    "retrain_last_attempt_timestamp_seconds": ("Machine time of the last retraining.", ("model",)),
+    "retrain_last_success_timestamp_seconds": ("Machine time of the last retraining that ended with a verdict of the gate.", ("model",)),
+    "probation_open": ("1 while the last promotion may be taken back.", ("model",)),
+    "loop_paused": ("1 while a person has paused the loop of the model.", ("model",)),
+}
+COUNTERS: Declared = {
+    "verdicts": ("Verdicts of slots by kind.", ("model", "verdict")),
+    "drift_episodes_opened": ("Drift episodes that were opened.", ("model",)),
+    "retrain_runs": ("Retraining runs by trigger and result.", ("model", "trigger", "result")),
+    "promotions": ("Decisions of the gate.", ("model", "decision")),
+    "rollbacks": ("Champions taken back, by the probation or a person.", ("model", "reason")),
+}
+
+
+class LoopMetrics(Collector):
+    """Adds to a scrape of the monitor that leads what its loop knows.
+
+    Parameters
+    ----------
+    leads
+        Whether this monitor leads.
+    spec_of
+        Reads a stored model file.
+    models
+        Those that are watched; empty means all.
+    now_us
+        Machine time.
+
+    Notes
+    -----
+    At most 100 series a model, 40 of them of its features, however many columns it has. When the database is away there
+    are none: `evergreen_db_up` says so.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        leads: Callable[[], bool],
+        spec_of: Callable[[str], ModelSpec],
+        models: Sequence[str] = (),
+        now_us: Callable[[], int] = lambda: to_us(datetime.now(UTC)),
+    ) -> None:
+        self._stores = stores
+        self._leads = leads
+        self._spec_of = spec_of
+        self._now_us = now_us
+        self._models = models
+        self._decided: dict[str, tuple[int, list[LedgerEntry]]] = {}
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what there is depends on the scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families at the time of the scrape."""
+        if not self._leads():
+            return []
+        try:
+            values = self._values()
+        except EvergreenError as error:
+            logger.warning("a scrape goes without the models: %s", error)
+            return []
+        return [
+            *_families(GaugeMetricFamily, GAUGES, values),
+            *_families(CounterMetricFamily, COUNTERS, values),
+        ]
+
+    def _values(self) -> dict[str, Values]:
+        values: dict[str, Values] = {name: {} for name in (*GAUGES, *COUNTERS)}
+        for record in self._stores.registry.models():
+            if self._models and record.name not in self._models:
+                continue
+            for name, labels, value in self._of_model(self._spec_of(record.spec_text), is_paused=record.paused):
+                values[name][record.name, *labels] = value
+        return values
+
+    def _of_model(self, spec: ModelSpec, *, is_paused: bool) -> Iterator[Sample]:
+        journal, model = self._stores.journal, spec.model
+        last, counts = journal.slot_verdicts(model)
+        for kind in KINDS:
+            yield "verdict", (kind,), last is not None and last.verdict == kind
+            yield "verdicts", (kind,), counts.get(kind, 0)
+        if last is not None:
+            yield from of_verdict(last)
+        open_ones = [one for one, _ in journal.episodes(model, limit=20) if one.ended_us is None]
+        yield from (("drift_episode_since_timestamp_seconds", (str(e.number),), e.since_us / 1e6) for e in open_ones[:MOST_EPISODES])
+        yield "drift_episodes_opened", (), journal.episodes_opened(model)
+        yield "quarantines", (), len(journal.quarantines(model))
+        probation = journal.open_probation(model)
+        yield "probation_open", (), probation is not None
+        yield "loop_paused", (), is_paused
+        yield from self._of_times(spec)
+        yield from self._of_retrainings(spec)
+
+    def _of_times(self, spec: ModelSpec) -> Iterator[Sample]:
+        watermark = self._stores.log.watermark(spec.model)
+        if watermark is not None:
+            yield "model_time_seconds", (), watermark / 1e6
+        if watermark is not None and has_arrival_clock(spec.schema):
+            starts = self._starts(spec, watermark)
+            seen = silence(watermark, self._now_us(), starts, duration_us(spec.watching.bucket))
+            yield "silence_seconds", (), seen.silent_us / 1e6
+            yield "silence_usual_seconds", (), seen.usual_us / 1e6
+        champion = self._stores.registry.alias(spec.model, CHAMPION)
+        if champion is not None:
+            seen_us = self._stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
+            if spec.schema.is_dated(seen_us):
+                yield "model_trained_through_timestamp_seconds", (), seen_us / 1e6
+        if spec.retraining.schedule is not None:
+            yield "retrain_schedule_seconds", (), spec.retraining.schedule.total_seconds()
+
+    def _starts(self, spec: ModelSpec, watermark: int) -> list[int]:
+        counted = self._stores.log.measures(spec.model)
+        if counted is None:
+            return []
+        since = watermark - duration_us(spec.watching.window)
+        return [start for start, _ in self._stores.log.buckets(spec.model, counted.bins_id, since, watermark + 1)]
+
+    def _of_retrainings(self, spec: ModelSpec) -> Iterator[Sample]:
+        runs = self._stores.journal.runs(spec.model, RETRAIN, limit=None)
+        lines = self._ledger(spec.model)
+        yield "retrain_in_progress", (), any(run.state == "running" for run in runs)
+        if runs:
+            newest = max(runs, key=lambda run: run.started_us)
+            yield "retrain_last_attempt_timestamp_seconds", (), newest.started_us / 1e6
+            ended = [run for run in runs if run.ended_us is not None]
+            if ended:
+                took = max(ended, key=lambda run: run.ended_us or 0)
+                yield "retrain_duration_seconds", (), ((took.ended_us or took.started_us) - took.started_us) / 1e6
+        triggers = {run.run_id: str(run.payload.get("trigger")) for run in runs}
+        concluded = [line for line in lines if line.action in OUTCOMES and line.evidence.get("run") in triggers]
+        results = Counter((triggers[line.evidence["run"]], OUTCOMES[line.action]) for line in concluded)
+        yield from (("retrain_runs", names, n) for names, n in results.items())
+        decisions = Counter(OUTCOMES[line.action] for line in concluded)
+        yield from (("promotions", (decision,), decisions[decision]) for decision in OUTCOMES.values())
+        good = [to_us(line.at) for line in concluded if line.action != "failed"]
+        if good:
+            yield "retrain_last_success_timestamp_seconds", (), max(good) / 1e6
+        back = Counter("probation" if line.who == WHO else "person" for line in lines if line.action == "rollback")
+        yield from (("rollbacks", (reason,), back[reason]) for reason in ("probation", "person"))
+
+    def _ledger(self, model: str) -> list[LedgerEntry]:
+        """Return the ledger of a model; lines are only added to it, so those that are known are not read again."""
+        newest = next(iter(self._stores.registry.ledger(model, limit=1)), None)
+        seq = -1 if newest is None else newest.seq
+        if model not in self._decided or self._decided[model][0] != seq:
+            self._decided[model] = seq, self._stores.registry.ledger(model, limit=None)
+        return self._decided[model][1]
+
+
+def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
+    """Return the values that the evidence of a slot holds, as name, labels behind the model, value."""
+    evidence = last.evidence
+    drift, cohorts = evidence["drift"], evidence.get("cohorts")
+    yield from _of_columns(drift["columns"])
+    n_columns = len(drift["columns"]) + drift.get("columns_left_out", 0)
+    yield "drift_features_ratio", (), len(drift["drifting"]) / max(1, n_columns)
+    yield "drift_rows", (), drift["rows"]
+    if drift.get("log10_threshold") is not None:
+        yield "drift_evidence_threshold_log10", (), drift["log10_threshold"]
+    muted = [e["muted"] for e in drift.get("episodes", ())]  # the classic rule has none
+    yield "drift_episodes", ("open",), muted.count(False)
+    yield "drift_episodes", ("muted",), muted.count(True)
+    yield "data_faults", (), len(evidence["faults"])
+    yield "labelled_ratio", (), evidence["labels"]["coverage"]
+    yield "drift_last_evaluated_timestamp_seconds", (), last.slot_us / 1e6
+    if cohorts is not None:
+        yield "label_maturity_seconds", (), cohorts["maturity_us"] / 1e6
+        came = cohorts.get("came", {}).get("slot", {})
+        yield from (("slot_labels", (result,), came.get(result, 0)) for result in RESULTS)
+    score, performance = evidence["score"], evidence["performance"]
+    if score is not None:
+        labels = (score["metric"], CURRENT)
+        yield "quality", labels, score["value"]
+        yield "quality_confidence_low", labels, score["low"]
+        yield "quality_confidence_high", labels, score["high"]
+        yield "evaluation_rows", labels, score["n"]
+    if performance is not None:
+        yield "quality_baseline", (performance["baseline"]["metric"],), performance["baseline"]["value"]
+
+
+def _of_columns(columns: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+    """Return the values of the strongest columns."""
+    for column in sorted(columns, key=_strength)[:MOST_COLUMNS]:
+        values = (
+            ("drift_score", ("psi",), column["psi"]),
+            ("drift_floor", ("psi",), column["floor"]),
+            ("feature_missing_ratio", (), column.get("missing_share")),
+            ("drift_evidence_log10", (), column.get("log10_evidence")),
+        )
+        yield from ((name, (column["column"], *last), value) for name, last, value in values if value is not None)
+
+
+def _strength(column: Mapping[str, Any]) -> tuple[bool, float, float]:
+    evidence = column.get("log10_evidence")
+    return not column["is_drifting"], math.inf if evidence is None else -evidence, -(column["psi"] or 0.0)
+
+
+def _families(kind: type[GaugeMetricFamily | CounterMetricFamily], declared: Declared, values: Mapping[str, Values]) -> Iterator[Metric]:
+    for name, (meaning, labels) in declared.items():
+        family = kind(f"evergreen_{name}", meaning, labels=labels)
+        for names, value in values[name].items():
+            family.add_metric(list(names), float(value))
+        yield family
