@@ -167,15 +167,19 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     age = SpoolAge(home.spool, settings.spool_oldest_seconds, clock=lambda: machine_now().timestamp())
 
     def flush() -> None:
-        metrics.spool_oldest.set(age.seconds())
-        metrics.log_max_rows.set(settings.log_max_rows)
-        metrics.disk_free.set(free_bytes(home.path) or 0)
-        metrics.disk_size.set(size_bytes(home.path))
+        _measure(metrics, settings, age)
         metrics.flush()
 
     why = partial(_first_reason, damage.reason, age.why_behind)
     app.register_blueprint(health.blueprint(deployments, metrics_registry, settings.metrics_folder, flush, why))
     return app
+
+
+def _measure(metrics: ServiceMetrics, settings: ServiceSettings, age: SpoolAge) -> None:
+    metrics.spool_oldest.set(age.seconds())
+    metrics.log_max_rows.set(settings.log_max_rows)
+    metrics.disk_free.set(free_bytes(settings.home.path) or 0)
+    metrics.disk_size.set(size_bytes(settings.home.path))
 
 
 def from_gunicorn() -> Application:
