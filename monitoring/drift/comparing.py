@@ -194,8 +194,10 @@ class _Pair:
         self._bins = bins
         self._a, self._b = a.counts[bins.name], b.counts[bins.name]
         self._where: Places | None = None
+        self._own: tuple[Places, ...] = ()
         if bins.kind == "numeric":
-            self._where = places(bins, *_extremes(bins, a, b))
+            self._where = where = places(bins, *_extremes(bins, a, b))
+            self._own = tuple(where.within(*_extremes(bins, one)) for one in (a, b))
         self._statistic, self._chi = chi_squared(self._a, self._b)
         ordered = self._ordered()
         self._location = location(*ordered) if ordered else None
@@ -258,17 +260,14 @@ class _Pair:
 
     def _higher(self) -> str:
         a, b = in_order(self._a), in_order(self._b)
-        assert self._where is not None
         word = "higher" if superiority(a, b) > 0.5 else "lower"
-        before, after = (_number(quantile(one, self._where, 0.5)) for one in (a, b))
+        before, after = (_number(quantile(counts, own, 0.5)) for counts, own in zip((a, b), self._own, strict=True))
         return f"{word}, median {before} → {after}" if before != after else f"{word} in {100 * superiority(a, b):.0f} of 100 pairs"
 
     def _wider(self) -> str:
-        assert self._where is not None
         assert self._scale is not None
-        spans = []
-        for counts in (in_order(self._a), in_order(self._b)):
-            spans.append(_number(quantile(counts, self._where, 0.75) - quantile(counts, self._where, 0.25)))
+        ordered = zip((in_order(self._a), in_order(self._b)), self._own, strict=True)
+        spans = [_number(quantile(counts, own, 0.75) - quantile(counts, own, 0.25)) for counts, own in ordered]
         word = "wider" if self._scale.z > 0 else "narrower"
         return f"{word}, middle half {spans[0]} → {spans[1]}" if spans[0] != spans[1] else self._bin()
 

@@ -37,6 +37,17 @@ class Places(NamedTuple):
     high: Numbers
     middle: Numbers
 
+    def within(self, least: float, most: float) -> Places:
+        """Return the places as far as the values of one sample reach: no bin begins below its least value or ends above its largest.
+
+        Examples
+        --------
+        >>> whole = places(ColumnBins("x", "numeric", edges=(0.0, 1.0, 5.0)), 0.0, 90.0)
+        >>> whole.high.tolist(), whole.within(0.5, 7.0).high.tolist()
+        ([0.0, 1.0, 5.0, 90.0], [0.5, 1.0, 5.0, 7.0])
+        """
+        return Places(np.clip(self.low, least, most), np.clip(self.high, least, most), self.middle)
+
 
 def places(bins: ColumnBins, least: float, most: float) -> Places:
     """Return where the bins of a column lie, `least` and `most` being its extremes.
@@ -182,6 +193,11 @@ def superiority(a: Counts, b: Counts) -> float:
 
 def quantile(counts: Counts, where: Places, share: float) -> float:
     """Return a quantile of ordered bins, values being spread evenly within each.
+
+    Parameters
+    ----------
+    where
+        As far as the values of the sample reach (`Places.within`), so that no quantile lies where it has no value.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
-from training.clock import from_us
+from training.clock import format_duration, from_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
 from training.evaluation.gate import Decision, decide
 from training.model_file.model_spec import ModelSpec
@@ -148,7 +148,7 @@ class Retraining:
             return None
         last_words = self.children.end(run.run_id)
         if journal.run(run.run_id).state == "running":
-            late = f"the training child took longer than {self.deadline} and was killed"
+            late = f"the training child took longer than {format_duration(self.deadline)} and was killed"
             journal.fail_run(turn, run.run_id, late if is_late else f"the training child died: {last_words}")
         return journal.run(run.run_id)
 

@@ -171,3 +171,16 @@ def test_a_value_that_many_rows_have_ends_its_neighbours() -> None:
     column = compare_profiles(bins, bins.count({"rain": a}), bins.count({"rain": b})).columns[0]
 
     assert column.what == "rows from 0 to 100: 10.0 → 20.0 %"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["above all bins", "below all bins"])
+def test_no_quantile_lies_beyond_the_values_of_its_own_sample(sign: float) -> None:
+    bins = Bins((ColumnBins("x", "numeric", edges=tuple(sorted(sign * edge for edge in (0.0, 1.0, 5.0)))),))
+    near = sign * np.concatenate([np.full(50, 0.5), np.full(60, 3.0), np.linspace(10.0, 12.0, 190)])
+    far = sign * np.concatenate([np.full(5, 0.5), np.full(15, 3.0), np.linspace(50.0, 90.0, 280)])
+
+    (column,) = compare_profiles(bins, bins.count({"x": near}), bins.count({"x": far})).columns
+
+    # 40 of the 190 rows from 5 to A's largest, 12; 130 of the 280 from 5 to B's, 90
+    medians = [f"{sign * (5 + share * reach):.4g}" for share, reach in ((40 / 190, 7), (130 / 280, 85))]
+    assert column.what == f"{'higher' if sign > 0 else 'lower'}, median {medians[0]} → {medians[1]}"

@@ -209,3 +209,13 @@ def test_a_column_that_was_empty_lies_between_its_extremes() -> None:
     where = places(ColumnBins("x", "numeric"), 1.0, 5.0)
 
     assert [one.tolist() for one in where] == [[1.0, 1.0], [5.0, 5.0], [3.0, 3.0]]
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=60), st.floats(0.001, 1.0))
+def test_a_quantile_lies_where_the_sample_has_values(values: list[float], share: float) -> None:
+    bins, sample = ColumnBins("x", "numeric", edges=(0.0, 1.0, 5.0)), np.array(values)
+    whole = places(bins, min(-70.0, sample.min()), max(90.0, sample.max()))
+
+    there = quantile(in_order(bins.count(sample)), whole.within(sample.min(), sample.max()), share)
+
+    assert sample.min() <= there <= sample.max()
