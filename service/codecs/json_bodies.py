@@ -46,7 +46,7 @@ def parse_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     >>> parse_json(b'{"a": [1, null]}')
     {'a': [1, None]}
     >>> parse_json(b'{"a": NaN}')
-    {'a': nan}
+    {'a': None}
     """
     refuse_nesting(body, max_depth)
     try:
@@ -55,7 +55,7 @@ def parse_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     except orjson.JSONDecodeError as error:
         if b"NaN" not in body and b"Infinity" not in body:
             raise UnreadableBodyError(f"the body is not JSON: {error}") from None
-    content = _parse_slowly(body, object_pairs_hook=None, parse_constant=float)
+    content = _parse_slowly(body, object_pairs_hook=None, parse_constant=_constant)
     _refuse_surrogates(content)
     return content
 
@@ -156,7 +156,7 @@ def _has_long_run(part: bytes) -> bool:
 
 def _with_long_wholes(body: bytes) -> Any:
     """Read again JSON with whole numbers of more than 64 bits, of which the fast parser makes floating ones: they lost digits unseen."""
-    return _parse_slowly(body, object_pairs_hook=None, parse_constant=float)
+    return _parse_slowly(body, object_pairs_hook=None, parse_constant=_constant)
 
 
 def _parse_slowly(body: bytes, *, object_pairs_hook: Any, parse_constant: Any) -> Any:
@@ -186,6 +186,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is too large")
     return number
+
+
+def _constant(text: str) -> float | None:
+    """Read what Python writes though it is no JSON: ``NaN`` is as good as null, in every column, as where tables are read."""
+    return None if text == "NaN" else float(text)
 
 
 def _no_constant(text: str) -> float:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -456,3 +457,20 @@ def test_two_columns_of_one_name_are_refused_by_both() -> None:
         read_table(CASES / "k9_twice.csv", schema)
     with pytest.raises(UnreadableBodyError, match="two columns are called 'x'"):
         from_csv((CASES / "k9_twice.csv").read_bytes(), schema, 1000)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "integer", "boolean", "categorical", "datetime"])
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_bare_nan_of_json_is_missing_in_every_kind_of_column_for_both(kind: Any, nullable: bool, tmp_path: Path) -> None:
+    schema = schema_of(Feature("v", kind, nullable=nullable))
+    (tmp_path / "table.jsonl").write_text('{"v": NaN, "z": 1}')
+    sent = parse_json(b'{"rows": [{"v": NaN, "z": 1}]}')["rows"]
+
+    def missing(read: Callable[[], Any]) -> bool | str:
+        try:
+            return bool(pd.isna(read().columns["v"][0]))
+        except (DataError, InvalidRowsError) as error:
+            return error.problems[0].got
+
+    by_table = missing(lambda: read_table(tmp_path / "table.jsonl", schema))
+    assert by_table == missing(lambda: ColumnReader(schema).read(sent)) == (True if nullable else "None")

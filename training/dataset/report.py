@@ -23,6 +23,7 @@ from training.schema.spellings import spelled_alike
 
 LEAK = 0.98
 LEAST_ROWS = 60
+FEW_OF_CLASS = 10  # rows below which little is learned of a class
 """Fewer labelled rows are not learned from."""
 MOST_LEVELS = 1_000
 """More different texts are free text or ids, of which our candidates, who know 200 levels and *rare*, learn nothing."""
@@ -125,7 +126,7 @@ def check(rows: Rows, schema: Schema, *, too_new: int = 0, shares: tuple[Labelle
     problems += [f"classes: {alike}" for alike in spelled_alike(classes)[:_MOST_ALIKE]]
     if len(rows) and duplicates > 0.05 * len(rows):
         problems.append(f"{duplicates:,} of {len(rows):,} rows are exact duplicates of others")
-    problems += [f"class {name!r} has only {count} rows" for name, count in classes.items() if count < 10]
+    problems += [f"class {name!r} has only {of_rows(count)}" for name, count in classes.items() if count < FEW_OF_CLASS]
     problems += [fall] if (fall := fall_of(shares)) else []
     problems += _repeated_hours(rows, schema)
     is_dated = len(rows) > 0 and schema.is_dated(int(rows.time_us[-1]))
@@ -171,6 +172,17 @@ def _repeated_hours(rows: Rows, schema: Schema) -> list[str]:
         if twice:
             out.append(f"{name} has {twice:,} times in an hour that occurs twice in {times.zone}: without an offset it is the first")
     return out
+
+
+def of_rows(count: int) -> str:
+    """Say how many rows there are.
+
+    Examples
+    --------
+    >>> of_rows(1), of_rows(2000)
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} row" + "s" * (count != 1)
 
 
 def _problems(column: ColumnReport) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ _FIRST_US, _LAST_US = 631_152_000e6, 4_102_444_800e6  # 1990 to 2100
 _TIMES = ("at", "ts", "on")
 _TIME_WORDS = ("time", "date", "seen", "when", "stamp", "epoch", "created", "updated", "_at", "_ts", "start")
 _SHOWN, _SHOWN_LETTERS = 6, 30
+_NINES = re.compile(r"-?99+")
+_ENDS_OF_MACHINES = frozenset([-32768.0, 32767.0, 65535.0, -2147483648.0, 2147483647.0, 4294967295.0])
 _MOST_ALIKE = 3
 
 
@@ -83,7 +86,7 @@ def propose_feature(facts: Facts, signs: Signs, *, is_time: bool = False, is_wan
         return _with_missing(facts, Proposal(facts.name, {"kind": "boolean"}))
     if written:
         return _datetime(facts, written)
-    return _category(facts) if span is None else _number(facts, span)
+    return _category(facts) if span is None else _number(facts, span, signs)
 
 
 def _why_useless(facts: Facts, span: Span | None, *, is_judged_by_values: bool) -> str | None:
@@ -207,7 +210,7 @@ def _datetime(facts: Facts, written: list[str | None]) -> Proposal:
     return _with_missing(facts, Proposal(facts.name, keys, choices=choices))
 
 
-def _number(facts: Facts, span: Span) -> Proposal:
+def _number(facts: Facts, span: Span, signs: Signs) -> Proposal:
     if huge := [text for text in facts.infinite if not is_infinite_word(text)]:
         n_huge = sum(facts.infinite[text] for text in huge)
         return left_out(facts, f"{n_huge:,} of its numbers are too large ({_shown(huge[0])}); empty those cells to use it")
@@ -220,10 +223,43 @@ def _number(facts: Facts, span: Span) -> Proposal:
         proposal.remarks.append(f"{facts.infinite.total():,} infinite, which counts as missing")
     least, most = bounds(span)
     proposal.remarks.insert(0, f"seen {number(span.low)} to {number(span.high)}")
+    proposal.remarks += [f"{said}, empty those cells" for said in far_codes(facts, span, signs).values()]
     if (part := calendar_part(facts.name, span)) is not None:
         proposal.remarks.append(f"a calendar number ({part}), of which a time tells more")
     proposal.remarks.append(f"bounds: minimum: {least}, maximum: {most}, out_of_range: error")
     return proposal
+
+
+def far_codes(facts: Facts, span: Span, signs: Signs) -> dict[str, str]:
+    """Return the texts of numbers that stand far off all others and are such as people write for nothing, with that in a sentence.
+
+    These are nines (99, -999, 9999) and the ends of whole numbers of machines. *Far* is farther than the others lie from one another,
+    or below zero where no other is.
+
+    Examples
+    --------
+    >>> column = Facts("x", numbers={Signs(".", None): Span(5, -999, 30)})
+    >>> column.levels.add([("-999", 2), ("3", 1), ("20", 1), ("30", 1)])
+    >>> far_codes(column, Span(5, -999, 30), Signs(".", None))
+    {'-999': '-999 (in 2 rows) is far from all others (3 to 30): if it means missing'}
+    """
+    seen: dict[float, tuple[str, int]] = {}
+    for text, count in facts.levels.counts.items() if facts.number_format is None else ():
+        plain = text.strip().replace(signs.thousands or "", "").replace(signs.decimal, ".")
+        if is_plain_number(plain):
+            seen[value] = text, count + seen.get(value := float(plain), (text, 0))[1]
+    codes = {value for value in seen if value in _ENDS_OF_MACHINES or _NINES.fullmatch(number(value))}
+    others = [value for value in seen if value not in codes]
+    if not others:
+        return {}
+    low, high = min(others), max(others)
+    far = [value for value in sorted(codes) if value - high > high - low or low - value > high - low or value < 0 <= low]
+    far = [value for value in far if value in (span.low, span.high) or not facts.levels.is_full]
+    return {
+        seen[value][0]: f"{number(value)} ({in_rows(seen[value][1])}) is far from all others ({number(low)} to {number(high)}): "
+        "if it means missing"
+        for value in far
+    }
 
 
 def calendar_part(name: str, span: Span | None) -> str | None:

@@ -20,6 +20,9 @@ _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _ODD = re.compile(rb"[A-Za-z\x80-\xff']*[\x80-\xff][A-Za-z\x80-\xff']*")
 _LINES = 200
 _CODE_PAGES = ("cp1252", "cp1250", "cp1251", "latin-1")
+_OF_DOS = ("cp850", "cp437")
+"""Asked only where the words are none in any other: most of their letters are letters of those, too."""
+_JAPANESE = "cp932"
 _WESTERN, _CENTRAL = "cp1252", "cp1250"
 _SHOWN_LETTERS = 30
 _TIMES = 10
@@ -37,7 +40,15 @@ _STRANGE = {
     ),
 }
 """What hardly any language that is written in a code page has, in lower case, but what the other's letters look like when read by it."""
+_NOT_THERE = re.compile(r"[^\W\d_][‚„‹“†‡‰•ˆ˜]|[†‡‰•ˆ˜”›][^\W\d_]")
+"""Signs behind or before a letter where nobody writes them: in code pages of Windows they have the bytes of letters of DOS."""
 _MOST_WORDS = 10_000
+_LEAST_COMMON = 0.9
+_FIRST_RARE = 0xA0
+"""The first byte of common letters of Shift JIS is below it, of rare ones and of those of half the width above."""
+_RUN = re.compile(r"[^\W\d_]+")
+_MOST_MIXED = 0.2
+"""Of Japanese words so many may have Latin letters in them; of others that are read as Japanese nearly all do."""
 _TWO_NAMELESS = 2
 """As many names are empty where the delimiter is two of the signs, as of aligned columns."""
 
@@ -98,8 +109,35 @@ def _encoding(parts: Sequence[Location], begin: bytes) -> tuple[str, dict[str, s
             for piece in pieces(part):
                 decoder.decode(piece)
     except UnicodeDecodeError:
-        return _code_page(_odd_words(parts))
+        return (_JAPANESE, {}) if is_japanese(piece for part in parts for piece in pieces(part)) else _code_page(_odd_words(parts))
     return "utf-8", {}
+
+
+def is_japanese(pieces_of_text: Iterable[bytes]) -> bool:
+    """Return whether bytes are Japanese text in Shift JIS, as Windows writes it: all can be read, as its common letters, in words of them.
+
+    Latin letters of a code page are read as rare letters, or as small ones of half the width, or stand between Latin letters.
+
+    Examples
+    --------
+    >>> [is_japanese([text.encode(name)]) for text, name in (("東京都,北区", "cp932"), ("élève,été", "cp1252"), ("Köln,Müller", "cp850"))]
+    [True, False, False]
+    """
+    decoder = codecs.getincrementaldecoder(_JAPANESE)()
+    n_common = n_odd = n_mixed = n_words = 0
+    try:
+        for piece in pieces_of_text:
+            text = decoder.decode(piece)
+            odd = [char for char in text if not char.isascii()]
+            n_odd += len(odd)
+            n_common += sum(char.encode(_JAPANESE)[0] < _FIRST_RARE for char in odd)
+            words = [word for word in _RUN.findall(text) if not word.isascii()]
+            n_words += len(words)
+            n_mixed += sum(any(char.isascii() for char in word) for word in words)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return 0 < n_odd * _LEAST_COMMON <= n_common and n_mixed <= _MOST_MIXED * n_words
 
 
 def _first_odd_word(parts: Sequence[Location], encoding: str) -> str:
@@ -128,11 +166,16 @@ def _code_page(words: Sequence[bytes]) -> tuple[str, dict[str, str]]:
     --------
     >>> [_code_page([text.encode(name)])[0] for text, name in (("Genève", "cp1252"), ("Łódź", "cp1250"), ("Москва", "cp1251"))]
     ['cp1252', 'cp1250', 'cp1251']
+    >>> _code_page(["Köln".encode("cp850"), "Señor".encode("cp850")])
+    ('cp850', {})
     >>> _code_page([b"Gy\\xf5r"])
     ('cp1252', {'Gyõr': 'cp1252', 'Győr': 'cp1250'})
     """
     read = {name: texts for name in _CODE_PAGES if (texts := _decoded(words, name)) is not None}
-    plausible = {name: texts for name, texts in read.items() if all(map(is_word, texts))} or read
+    plausible = {name: texts for name, texts in read.items() if all(map(is_word, texts))}
+    if not plausible:
+        of_dos = {name: texts for name in _OF_DOS if (texts := _decoded(words, name)) is not None}
+        plausible = {name: texts for name, texts in of_dos.items() if all(map(is_word, texts))} or read
     different: dict[tuple[str, ...], str] = {}
     for name, texts in plausible.items():
         different.setdefault(tuple(texts), name)
@@ -165,15 +208,16 @@ def is_word(text: str) -> bool:
 
     Examples
     --------
-    >>> [is_word(text) for text in ("Köln", "Kцln", "Москва", "Ìîñêâà", "Łódź", "£ódŸ", "été", "l’eau")]
-    [True, False, True, False, True, False, True, True]
+    >>> [is_word(text) for text in ("Köln", "Kцln", "Москва", "Ìîñêâà", "Łódź", "£ódŸ", "été", "l’eau", "K”ln", "“Köln”")]
+    [True, False, True, False, True, False, True, True, False, True]
     """
     letters = [char for char in text if char.isalpha()]
     scripts = {unicodedata.name(char, "").partition(" ")[0] for char in letters if not char.isascii()}
     scripts |= {"LATIN"} if any(char.isascii() for char in letters) else set()
     has_symbol = any(unicodedata.category(char)[0] in "CS" for char in text if not char.isascii())
     is_odd_alone = len(letters) > 2 and scripts == {"LATIN"} and not any(char.isascii() for char in letters)
-    return len(scripts) < 2 and not is_odd_alone and not (has_symbol and letters) and not any(map(_is_control, text))
+    is_strange = (has_symbol and letters) or _NOT_THERE.search(text) is not None or any(map(_is_control, text))
+    return len(scripts) < 2 and not is_odd_alone and not is_strange
 
 
 def _is_control(char: str) -> bool:

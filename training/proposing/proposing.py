@@ -88,7 +88,7 @@ def propose(
     columns = [column for column in looked_at if column is not None]
     remarks = remark_on_sent(columns, facts, reading.signs) if reading.layout.is_typed else []
     remarks += [f"{column.name}: {alike}" for column in columns for alike in remark_on_alike(column, facts[column.name])]
-    remarks += [f"{target}: {alike}" for alike in goal.alike]
+    remarks += [f"{target}: {remark}" for remark in (*goal.alike, *([goal.few] if goal.few else []))]
     n_labelled = facts[target].n_rows - facts[target].n_empty
     if n_labelled < LEAST_ROWS:
         remarks.append(f"{n_labelled} labelled rows are too few to learn from; {LEAST_ROWS} are the least")

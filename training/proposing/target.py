@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from training.dataset.report import FEW_OF_CLASS, of_rows
+from training.dataset.report import LEAST_ROWS as LEAST_LABELLED
 from training.errors import DataProblem
 from training.proposing.facts import Facts, Signs, Span
-from training.proposing.features import names_of_classes, number, number_span, sure_words
+from training.proposing.features import far_codes, names_of_classes, number, number_span, sure_words
 from training.proposing.yaml_text import scalar, sequence
 from training.schema.spellings import spelled_alike
 
 MOST_CLASSES = 50
+_MOST_NAMES = 8
 MOST_NUMBERED, LEAST_ROWS = 10, 5
 """Whole numbers are names of classes where there are at most so many, each in so many rows."""
 POSITIVES = frozenset(
@@ -25,13 +28,14 @@ POSITIVES = frozenset(
 
 @dataclass(slots=True)
 class Target:
-    """The lines on the target, what nothing can be trained with, and which classes differ only in how they are written."""
+    """The lines on the target, what nothing can be trained with, which classes differ only in how they are written or have few rows."""
 
     task: str = "regression"
     classes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
     alike: list[str] = field(default_factory=list)
+    few: str = ""
     problems: list[DataProblem] = field(default_factory=list)
 
     def lines(self, name: str) -> list[str]:
@@ -69,7 +73,11 @@ def propose_target(facts: Facts, signs: Signs) -> Target:
         return target
     if len(counts) == 1:
         return _refused(facts, f"only one value, {number(span.low)}", "a target that varies")
-    return Target(missing=missing, remarks=[f"seen {number(span.low)} to {number(span.high)}"])
+    far = far_codes(facts, span, signs)
+    unknown = sequence([*missing, *far])
+    advice = f": missing: {unknown}" if facts.is_text else ", empty those cells"
+    remarks = [f"seen {number(span.low)} to {number(span.high)}", *(f"{said}{advice}" for said in far.values())]
+    return Target(missing=missing, remarks=remarks)
 
 
 def _are_names(counts: Mapping[str, int], span: Span, facts: Facts) -> bool:
@@ -94,12 +102,21 @@ def _classes(facts: Facts, missing: tuple[str, ...], words: Mapping[str, int]) -
     if facts.levels.is_full or len(counts) > MOST_CLASSES:
         got = f"{facts.levels.shown()} different values that are not all numbers, such as {_odd_one(facts)!r}"
         return _refused(facts, got, f"numbers, or at most {MOST_CLASSES} classes")
+    n_labelled = sum(counts.values())
+    if n_labelled >= LEAST_LABELLED and sum(count > 1 for count in counts.values()) < 2:
+        got = f"{_few(counts, 2)} among {n_labelled:,} rows"
+        return _refused(
+            facts, got, "two classes of two rows or more, to learn from one and be judged on another: add rows, or name another target"
+        )
     target = Target("binary" if len(counts) == 2 else "multiclass", tuple(sorted(counts)), missing)
     if len(counts) == 2:
         positive = positive_of(counts)
         target.classes = (next(name for name in counts if name != positive), positive)
     target.alike = spelled_alike(counts)
     target.remarks += target.alike
+    if n_labelled >= LEAST_LABELLED and (few := _few(counts, FEW_OF_CLASS)):
+        target.few = f"little can be learned of {few}: add rows, leave them out, or give them another class"
+        target.remarks.append(target.few)
     unsure = {word: count for word, count in words.items() if word not in missing}
     for word, count in unsure.items():
         target.remarks.append(f"{scalar(word)} ({count:,} rows) is a class, unless listed: missing: {sequence([word])}")
@@ -116,6 +133,13 @@ def positive_of(counts: Mapping[str, int]) -> str:
     """
     meaning = [name for name in counts if name.casefold() in POSITIVES]
     return meaning[0] if len(meaning) == 1 else min(sorted(counts, reverse=True), key=lambda name: counts[name])
+
+
+def _few(counts: Mapping[str, int], least: int) -> str:
+    """Name the classes of fewer rows than `least`, the rarest first; empty without any."""
+    few = sorted((count, name) for name, count in counts.items() if count < least)
+    more = f" and {len(few) - _MOST_NAMES} more" if len(few) > _MOST_NAMES else ""
+    return ", ".join(f"class {name!r} ({of_rows(count)})" for count, name in few[:_MOST_NAMES]) + more
 
 
 def _odd_one(facts: Facts) -> str:

@@ -48,7 +48,7 @@ _STAMP = re.compile(r"(19|20|21)\d{6}(\d{2}){1,3}")
 _STAMPS = {10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 DIGITS = {4: "%Y", 6: "%Y%m", 7: "%Y%j"}
 """Times in so few digits that any whole numbers may look like them: told to be times only where a column is known to hold some."""
-_DATE_LIKE = re.compile(r"\d{1,4}[/. -]\w{1,9}[/. -]|[A-Za-z]{3,9},? \w")
+_DATE_LIKE = re.compile(r"\d{1,4}[/. _-]\w{1,9}?[/. _-]|[A-Za-z]{3,9},? \w")
 _WORD = r"[^\W\d_]"
 _DATE_IN_WORDS = re.compile(
     rf"({_WORD}{{2,12}}\.?,? )?(\d{{1,2}}\.?[ /-](de )?(?P<a>{_WORD}{{3,12}})\.?,?[ /-](de )?|(?P<b>{_WORD}{{3,12}})\.? \d{{1,2}},? )"
@@ -58,8 +58,8 @@ _MOST_MONTHS = 24
 _SHOWN_LETTERS = 30
 _FIRST_TEXTS = 20
 _DATES = (
-    *(f"%{a}{sign}%{b}{sign}%{year}" for sign in "/.-" for year in "Yy" for a, b in ("dm", "md")),
-    *(f"%{year}{sign}%m{sign}%d" for sign in "/.-" for year in "Yy"),
+    *(f"%{a}{sign}%{b}{sign}%{year}" for sign in "/.-_" for year in "Yy" for a, b in ("dm", "md")),
+    *(f"%{year}{sign}%m{sign}%d" for sign in "/.-_" for year in "Yy"),
     "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a %b %d %Y", "%a, %d %b %Y", "%d/%b/%Y",
 )  # fmt: skip
 _OF_C = "%a %b %d %H:%M:%S %Y"  # as asctime of C writes it

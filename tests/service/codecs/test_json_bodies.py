@@ -34,11 +34,11 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         rows_in(parse_json(b"\xff" + body), 10)
 
 
-@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_the_constants_that_clients_send_are_read(constant: str) -> None:
+@pytest.mark.parametrize(("constant", "value"), [("NaN", None), ("Infinity", math.inf), ("-Infinity", -math.inf)])
+def test_the_constants_that_clients_send_are_read(constant: str, value: float | None) -> None:
     [row] = rows_in(parse_json(f'{{"rows": [{{"a": {constant}}}]}}'.encode()), 10)
 
-    assert not math.isfinite(row["a"])
+    assert row["a"] == value
 
 
 @pytest.mark.parametrize("digits", ["1" + "0" * 30, "-" + "9" * 25, str(2**64), str(-(2**63) - 1), str(2**64 - 1)])

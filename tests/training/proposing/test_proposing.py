@@ -218,3 +218,42 @@ def test_what_json_requests_send_otherwise_than_a_typed_file_is_told(tmp_path: P
     )
     assert of_csv == ()
     assert of_commas[1] == "numbers written as text: n; requests send numbers"
+
+
+def with_classes(folder: Path, **counts: int) -> Path:
+    names = [name for name, count in counts.items() for _ in range(count)]
+    path = folder / "few.csv"
+    pd.DataFrame({"x": RNG.normal(size=len(names)), "y": names}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("counts", "got"),
+    [
+        ({"no": 99, "yes": 1}, "class 'yes' (1 row) among 100 rows"),
+        ({"a": 98, "b": 1, "c": 1}, "class 'b' (1 row), class 'c' (1 row) among 100 rows"),
+    ],
+)
+def test_two_classes_of_which_one_has_one_row_are_refused_by_init_as_train_would(counts: dict[str, int], got: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        propose(with_classes(tmp_path, **counts), "y")
+
+    assert [problem.got for problem in refused.value.problems] == [got]
+    assert "two classes of two rows or more" in refused.value.problems[0].wanted
+    assert "add rows, or name another target" in refused.value.problems[0].wanted
+
+
+def test_a_class_of_few_rows_is_named_in_the_file_and_in_a_note(tmp_path: Path) -> None:
+    proposed = propose(with_classes(tmp_path, a=90, b=80, rare=1, odd=9, enough=10), "y")
+
+    few = "little can be learned of class 'rare' (1 row), class 'odd' (9 rows): add rows, leave them out, or give them another class"
+    assert f"# {few}" in proposed.text
+    assert f"y: {few}" in proposed.notes
+    assert parse_spec(proposed.text).schema.classes == ("a", "b", "enough", "odd", "rare")
+
+
+def test_where_all_rows_are_few_no_class_is_named_for_it(tmp_path: Path) -> None:
+    proposed = propose(with_classes(tmp_path, no=9, yes=1), "y")
+
+    assert "little can be learned" not in proposed.text
+    assert any("10 labelled rows are too few" in note for note in proposed.notes)

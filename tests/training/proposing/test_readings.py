@@ -407,3 +407,73 @@ def test_what_is_proposed_is_read_and_what_cannot_be_is_refused(
 
     if not proposed.choices:
         accepted(tmp_path, proposed)
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("東京都 大阪市 ソニー ポスト Tシャツ こんにちは", "cp932"),
+        ("Köln Müller Straße Düsseldorf Äpfel", "cp850"),
+        ("élève côté français hôtel où", "cp850"),
+        ("Señor niño corazón", "cp850"),
+        ("élève été à côté français garçon œuvre", "cp1252"),
+        ("Příliš žluťoučký kůň úpěl ďábelské", "cp1250"),
+    ],
+)
+def test_a_file_of_dos_or_of_japan_is_told_from_one_of_windows(words: str, encoding: str, tmp_path: Path) -> None:
+    places = words.split() * 20
+    path = tmp_path / "places.csv"
+    path.write_bytes(
+        ("place,x,y\n" + "".join(f"{place},{n % 7}.5,{'yes' if n % 3 else 'no'}\n" for n, place in enumerate(places))).encode(encoding)
+    )
+
+    spec = parse_spec(propose(path, "y").text)
+
+    assert spec.read.encoding == encoding
+    assert read_table(path, spec.schema, spec.read).columns["place"].tolist() == places
+
+
+@pytest.mark.parametrize("written", ["%Y_%m_%d", "%d_%m_%Y"])
+def test_dates_with_underscores_are_times(written: str, tmp_path: Path) -> None:
+    days = pd.date_range("2025-01-01", periods=90)
+    path = tmp_path / "days.csv"
+    pd.DataFrame({"day": days.strftime(written), "x": range(90), "y": ["a", "b", "b"] * 30}).to_csv(path, index=False)
+
+    spec = parse_spec(propose(path, "y", "day").text)
+
+    assert read_table(path, spec.schema, spec.read).time_us.tolist() == [day.value // 1000 for day in days]
+
+
+@pytest.mark.parametrize(
+    ("others", "code", "said"),
+    [
+        ([3, 20, 31], -999, "-999 (in 2 rows) is far from all others (3 to 31): if it means missing, empty those cells"),
+        ([0.5, 20.25, 31.5], 9999, "9999 (in 2 rows) is far from all others (0.5 to 31.5): if it means missing, empty those cells"),
+        ([-40, 20, 31], 32767, "32767 (in 2 rows) is far from all others (-40 to 31): if it means missing, empty those cells"),
+        ([1, 800, 1500], 999, None),
+        ([-1200, 0, 30], -999, None),
+        ([1, 2, 3], 7777, None),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_number_that_may_stand_for_missing_is_named_in_a_comment(
+    others: list[float], code: float, said: str | None, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"codes{suffix}"
+    table = pd.DataFrame({"x": [*others * 30, code, code], "y": ["a", "b"] * 46})
+    (table.to_csv if suffix == ".csv" else table.to_parquet)(path, index=False)
+
+    text = propose(path, "y").text
+
+    assert (said in text) if said else ("is far from" not in text)
+
+
+def test_a_target_that_may_be_unknown_is_named_with_the_line_to_paste(tmp_path: Path) -> None:
+    path = tmp_path / "target.csv"
+    pd.DataFrame({"x": range(92), "y": [*np.linspace(0, 40, 90), -999, -999]}).to_csv(path, index=False)
+
+    text = propose(path, "y").text
+
+    assert '-999 (in 2 rows) is far from all others (0 to 40): if it means missing: missing: ["-999.0"]' in text
+    pasted = parse_spec(text.replace("  task: regression", '  missing: ["-999.0"]\n  task: regression'))
+    assert np.isnan(read_table(path, pasted.schema, pasted.read).labels[-2:]).all()
