@@ -9,8 +9,9 @@ from monitoring.admin.status import resolve
 from monitoring.admin.workbench import Workbench
 from monitoring.drift.episodes import Acknowledgement
 from monitoring.errors import InputError
+from monitoring.loop.references import FEWEST_ROWS
 from monitoring.retraining.retraining import CLOCK
-from training.clock import duration_us, from_us, to_us
+from training.clock import duration_us, format_duration, from_us, to_us
 from training.registry.aliases import CHAMPION, PREVIOUS
 from training.registry.tables import AliasRecord, Cause
 
@@ -86,8 +87,12 @@ def read_clock(bench: Workbench, model: str, text: str) -> datetime:
         raise InputError(f"{text!r} is no model time; write one such as 2026-03-01T12:00") from None
 
 
-def acknowledge(bench: Workbench, model: str, episode: int, why: str, *, mute: timedelta | None = None, is_reference: bool = False) -> None:
+def acknowledge(bench: Workbench, model: str, episode: int, why: str, *, mute: timedelta | None = None, is_reference: bool = False) -> str:
     """Acknowledge an open drift episode, with a line in the ledger; the next slot ends or mutes it, or takes the last window as reference.
+
+    Returns
+    -------
+    What happens next, in words: a window of too few rows is waited for, and the episode stays open meanwhile.
 
     Raises
     ------
@@ -103,3 +108,16 @@ def acknowledge(bench: Workbench, model: str, episode: int, why: str, *, mute: t
         raise InputError(f"{model} has no open episode {episode}{' any more' if one is not None else ''}; open: {open_ones}")
     evidence = {"episode": episode, "mute_us": mute_us, "as_reference": is_reference}
     bench.registry.record(model, ACKNOWLEDGE, cause=Cause(bench.who, why, evidence), now=bench.now())
+    if not is_reference:
+        return "the next slot sees to it"
+    rows, window = _rows_of_last_window(bench, model), format_duration(bench.spec(model).watching.window)
+    if rows >= FEWEST_ROWS:
+        return f"the next slot takes the last {window} as the reference"
+    return f"it stays open until the last {window} of the log has {FEWEST_ROWS} rows to be taken as the reference; now it has {rows}"
+
+
+def _rows_of_last_window(bench: Workbench, model: str) -> int:
+    watermark_us = bench.log.watermark(model)
+    if watermark_us is None:
+        return 0
+    return bench.log.coverage(model, watermark_us + 1 - duration_us(bench.spec(model).watching.window), watermark_us + 1)[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from monitoring.admin.manual_actions import read_clock
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from monitoring.journal.tables import Quarantine, name_of_span
@@ -35,18 +37,33 @@ def release(bench: Workbench, model: str, span: str, why: str) -> Quarantine:
     Parameters
     ----------
     span
-        When it begins, as it is listed.
+        When it begins, as it is listed or otherwise written, to the minute.
 
     Raises
     ------
     InputError
-        There is none in force that begins then.
+        There is none in force that begins then; where one was let go before, by whom, when and why.
     """
-    in_force = bench.journal.quarantines(model)
-    one = next((each for each in in_force if name_of_span(each.start_us) == span), None)
+    name = name_of_span(to_us(read_clock(bench, model, span)))
+    one = next((each for each in bench.journal.quarantines(model) if name_of_span(each.start_us) == name), None)
     if one is None or not bench.journal.release_quarantine(one, to_us(bench.now()), bench.who, why):
-        known = ", ".join(name_of_span(each.start_us) for each in in_force) or "none"
-        raise InputError(f"{model} has no quarantine in force that begins at {span}; in force: {known}")
+        raise InputError(_why_not(bench.journal.quarantines(model, released=None), model, name))
     evidence = {"start_us": one.start_us, "end_us": one.end_us, "reason": one.reason}
     bench.registry.record(model, RELEASE, cause=Cause(bench.who, why, evidence), now=bench.now())
     return one
+
+
+def _why_not(known: Sequence[Quarantine], model: str, name: str) -> str:
+    """Say why none that begins at this minute can be let go, and which can."""
+    in_force = ", ".join(name_of_span(each.start_us) for each in known if each.released_us is None) or "none"
+    gone = next((each for each in reversed(known) if name_of_span(each.start_us) == name and each.released_us is not None), None)
+    if gone is not None and gone.released_us is not None:
+        when = f"{from_us(gone.released_us):%Y-%m-%d %H:%M}"
+        return (
+            f"the quarantine of {model} that begins at {name} was released already, by {gone.released_by} at {when} ({gone.released_why})"
+        )
+    within = next(
+        (each for each in known if each.released_us is None and name_of_span(each.start_us) < name < name_of_span(each.end_us)), None
+    )
+    hint = "" if within is None else f"; that time lies in the one of {name_of_span(within.start_us)}"
+    return f"{model} has no quarantine that begins at {name}; in force: {in_force}{hint}"

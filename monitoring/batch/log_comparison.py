@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 from monitoring.admin.manual_actions import read_clock
@@ -51,9 +52,12 @@ def compare_windows(bench: Workbench, model: str, a: Span | None, b: Span, *, le
         bins = reference.bins
     else:
         bins = counted.measures.bins
-    before = reference.total if a is None else _counts(bench, model, bins, a)
-    notes = (f"A is {origin}" if a is None else f"A is {a}", f"B is {b}")
-    return compare_profiles(bins, before, _counts(bench, model, bins, b), level=level, notes=notes)
+    before, note = (reference.total, origin) if a is None else _counts(bench, model, bins, a)
+    after, note_on_b = _counts(bench, model, bins, b)
+    shared = (
+        ["A and B overlap: the rows of both are in both"] if a is not None and max(a.start_us, b.start_us) < min(a.end_us, b.end_us) else []
+    )
+    return compare_profiles(bins, before, after, level=level, notes=(f"A is {note}", f"B is {note_on_b}", *shared))
 
 
 def _reference(bench: Workbench, model: str) -> tuple[Reference, str]:
@@ -63,9 +67,22 @@ def _reference(bench: Workbench, model: str) -> tuple[Reference, str]:
     return Reference.from_json(stored.content), f"the reference of the drift watch: {stored.why}"
 
 
-def _counts(bench: Workbench, model: str, bins: Bins, span: Span) -> Profile:
-    profile = bench.log.profile(model, bins.id, span.start_us, span.end_us)
-    if profile is None:
-        logged = bench.log.coverage(model, span.start_us, span.end_us)[0]
-        raise InputError(f"no row of {model} is counted from {span} under the bins that are asked for; the log has {logged} rows there")
-    return profile
+def _counts(bench: Workbench, model: str, bins: Bins, span: Span) -> tuple[Profile, str]:
+    """Return the counts of the buckets that begin in a window, and which those are, in words."""
+    parts = list(bench.log.buckets(model, bins.id, span.start_us, span.end_us))
+    if not parts:
+        raise InputError(_why_none(bench, model, span))
+    profile = reduce(Profile.merge, (part for _, part in parts))
+    first, last = (f"{from_us(start_us):%Y-%m-%d %H:%M}" for start_us in (parts[0][0], parts[-1][0]))
+    n = len({start_us for start_us, _ in parts})
+    return profile, f"{span}: " + (f"the bucket of {first}" if n == 1 else f"the {n} buckets from that of {first} to that of {last}")
+
+
+def _why_none(bench: Workbench, model: str, span: Span) -> str:
+    logged, last_us = bench.log.coverage(model, span.start_us, span.end_us)[0], bench.log.last_event(model)
+    none = f"no row of {model} is counted from {span}"
+    if last_us is None:
+        return f"{none}: nothing of it is logged yet"
+    if not logged:
+        return f"{none}: the log has none there, and its newest is of {from_us(last_us):%Y-%m-%d %H:%M}"
+    return f"{none}, though {logged} are logged there: it holds the buckets that begin in it; take a wider or a later one"

@@ -175,5 +175,5 @@ def ack_verb(bench: Workbench, episode: int, mute: str | None, as_reference: boo
     if mute is not None and as_reference:
         raise click.UsageError("say --mute or --as-reference")
     name = bench.model_named(model)
-    acknowledge(bench, name, episode, why, mute=None if mute is None else parse_duration(mute), is_reference=as_reference)
-    screen.text(f"episode {episode} of {name} is acknowledged; the next slot sees to it", {"model": name, "episode": episode})
+    after = acknowledge(bench, name, episode, why, mute=None if mute is None else parse_duration(mute), is_reference=as_reference)
+    screen.text(f"episode {episode} of {name} is acknowledged; {after}", {"model": name, "episode": episode, "next": after})

@@ -53,9 +53,18 @@ def release(connection: sa.Connection, one: Quarantine, release: Mapping[str, An
 
 
 def go_on(connection: sa.Connection, model: str, start_us: int, end_us: int) -> None:
-    """Note that what was let go, begun at `start_us`, went on until `end_us`."""
-    behind = quarantines.c.model == model, quarantines.c.start_us == start_us, quarantines.c.end_us < end_us
-    connection.execute(quarantines.update().where(*behind, quarantines.c.released_us.is_not(None)).values(end_us=end_us))
+    """Note that what was let go, begun at `start_us`, went on until `end_us`; where several were, they end as one, for all their reasons.
+
+    One that is in force from the same beginning to the same end stays as it is, and what was let go with it.
+    """
+    from_there = [one for one in find(connection, model, released=None) if one.start_us == start_us and one.end_us <= end_us]
+    behind = [one for one in from_there if one.released_us is not None]
+    if not any(one.end_us < end_us for one in behind) or any(one.end_us == end_us for one in from_there if one.released_us is None):
+        return
+    for one in behind[:-1]:
+        connection.execute(quarantines.delete().where(*_key(model, start_us, one.end_us)))
+    reason = joined_reasons(one.reason for one in behind)
+    connection.execute(quarantines.update().where(*_key(model, start_us, behind[-1].end_us)).values(end_us=end_us, reason=reason))
 
 
 def _touch(one: Quarantine, other: Quarantine) -> bool:

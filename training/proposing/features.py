@@ -247,7 +247,8 @@ def far_codes(facts: Facts, span: Span, signs: Signs) -> dict[str, str]:
     for text, count in facts.levels.counts.items() if facts.number_format is None else ():
         plain = text.strip().replace(signs.thousands or "", "").replace(signs.decimal, ".")
         if is_plain_number(plain):
-            seen[value] = text, count + seen.get(value := float(plain), (text, 0))[1]
+            value = float(plain)
+            seen[value] = text, count + (seen[value][1] if value in seen else 0)
     codes = {value for value in seen if value in _ENDS_OF_MACHINES or _NINES.fullmatch(number(value))}
     others = [value for value in seen if value not in codes]
     if not others:

@@ -500,12 +500,18 @@ def test_a_quarantine_is_listed_and_released_once_with_who_and_why(call: Call, t
 
     before = call("quarantine", "list", "--json").json
     unknown = call("quarantine", "release", "1970-01-02T00:00")
-    done = call("quarantine", "release", "1970-01-01T00:00", "--why", "it is so now")
+    within = call("quarantine", "release", "1970-01-01T12:00")
+    no_time = call("quarantine", "release", "yesterday")
+    done = call("quarantine", "release", "1970-01-01", "--why", "it is so now")
     again = call("quarantine", "release", "1970-01-01T00:00")
     (after,) = call("quarantine", "list", "--json").json
 
     assert [(one["span"], one["state"], one["reason"]) for one in before] == [("1970-01-01T00:00", "in force", "constant wind")]
-    assert (unknown.code, done.code, again.code) == (1, 0, 1)
-    assert "in force: 1970-01-01T00:00" in unknown.err
+    assert (unknown.code, within.code, no_time.code, done.code, again.code) == (1, 1, 1, 0, 1)
+    assert unknown.err == "error: bikes has no quarantine that begins at 1970-01-02T00:00; in force: 1970-01-01T00:00\n"
+    assert within.err.endswith("in force: 1970-01-01T00:00; that time lies in the one of 1970-01-01T00:00\n")
+    assert "'yesterday' is no model time" in no_time.err
+    assert again.err.startswith("error: the quarantine of bikes that begins at 1970-01-01T00:00 was released already, by ")
+    assert again.err.endswith("(it is so now)\n")
     assert (after["state"], after["why"]) == ("released", "it is so now")
     assert call("ledger", "--json", "--limit", "1").json[0]["action"] == "release"

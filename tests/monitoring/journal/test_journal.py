@@ -439,6 +439,33 @@ def test_a_quarantine_that_was_let_go_stays_on_record_and_is_joined_with_nothing
     assert len(journal.quarantines("bikes", released=None)) == 2
 
 
+def test_quarantines_of_one_beginning_that_were_let_go_go_on_as_one(journal: Journal) -> None:
+    for end_us, reason in ((20, "constant x"), (30, "constant y"), (40, "constant z")):
+        journal.add_quarantine(TURN, "bikes", 10, end_us, reason, slot_us=end_us)
+        for one in journal.quarantines("bikes"):
+            journal.release_quarantine(one, 99, "ann", "it is so now")
+
+    journal.extend_released(TURN, "bikes", 10, 30)
+    journal.extend_released(TURN, "bikes", 10, 40)
+    journal.extend_released(TURN, "bikes", 10, 50)
+
+    (one,) = journal.quarantines("bikes", released=None)
+    assert (one.start_us, one.end_us, one.reason) == (10, 50, "constant x, constant y, constant z")
+    assert (one.released_by, one.released_why) == ("ann", "it is so now")
+
+
+def test_what_was_let_go_never_ends_a_quarantine_in_force(journal: Journal) -> None:
+    journal.add_quarantine(TURN, "bikes", 10, 20, "constant x", slot_us=20)
+    (one,) = journal.quarantines("bikes")
+    journal.release_quarantine(one, 99, "ann", "it is so now")
+    journal.add_quarantine(TURN, "bikes", 10, 30, "constant y", slot_us=30)
+
+    journal.extend_released(TURN, "bikes", 10, 30)
+
+    assert [(q.end_us, q.reason) for q in journal.quarantines("bikes")] == [(30, "constant y")]
+    assert [(q.end_us, q.reason) for q in journal.quarantines("bikes", released=True)] == [(20, "constant x")]
+
+
 def test_a_probation_notes_its_looks_and_ends(journal: Journal) -> None:
     opened = journal.start_probation(TURN, "bikes", "b", "a", started_us=5, looks=3)
     for slot, step in enumerate([ProbationStep({"gain": 0.1}), ProbationStep({"gain": 0.2}, "passed"), ProbationStep({"gain": 0.3})]):
