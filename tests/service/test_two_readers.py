@@ -469,8 +469,8 @@ def test_a_bare_nan_of_json_is_missing_in_every_kind_of_column_for_both(kind: An
     def missing(read: Callable[[], Any]) -> bool | str:
         try:
             return bool(pd.isna(read().columns["v"][0]))
-        except (DataError, InvalidRowsError) as error:
-            return error.problems[0].got
+        except (DataError, InvalidRowsError):
+            return "refused"
 
     by_table = missing(lambda: read_table(tmp_path / "table.jsonl", schema))
-    assert by_table == missing(lambda: ColumnReader(schema).read(sent)) == (True if nullable else "None")
+    assert by_table == missing(lambda: ColumnReader(schema).read(sent)) == (True if nullable else "refused")

@@ -471,7 +471,7 @@ def test_a_number_that_may_stand_for_missing_is_named_in_a_comment(
 
 def test_a_target_that_may_be_unknown_is_named_with_the_line_to_paste(tmp_path: Path) -> None:
     path = tmp_path / "target.csv"
-    pd.DataFrame({"x": range(92), "y": [*np.linspace(0, 40, 90), -999, -999]}).to_csv(path, index=False)
+    pd.DataFrame({"x": np.arange(92) % 7, "y": [*np.linspace(0, 40, 90), -999, -999]}).to_csv(path, index=False)
 
     text = propose(path, "y").text
 
