@@ -51,5 +51,9 @@ def answering(master: int, port: int, path: str = "/livez", connections: int = C
 
 
 def are_up(master: int, port: int, number: int) -> bool:
-    """Return whether so many workers answer, and nobody else holds the port any more: a service is ready with its first worker."""
-    return len(listening(master, port)) == number and len(answering(master, port)) == number
+    """Return whether so many workers are ready, and nobody else holds the port any more.
+
+    A service is ready with its first worker, and a worker whose model takes longer than its patience to load answers before it is ready.
+    """
+    replies = answering(master, port, "/readyz")
+    return len(listening(master, port)) == len(replies) == number and {reply.status for reply in replies.values()} == {200}
