@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import LONGER_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("buildah", "podman", "runc", "catatonit", "mmdebstrap", "unshare", "nsenter", "ip", "kubectl", "curl")
 BASE = "docker.io/library/python:3.11-slim"
@@ -82,7 +84,7 @@ class Engine:
         assert self._network.stdout is not None
         assert self._network.stdout.readline() == "up\n"
 
-    def run(self, script: str, folder: Path, *, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         """Run shell in a folder and in the network of the containers, stopping at the first command that fails."""
         return subprocess.run(
             ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "bash", "-euo", "pipefail", "-c", script],
@@ -91,7 +93,7 @@ class Engine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=LONGER_SECONDS,
             check=False,
         )
 
@@ -135,7 +137,8 @@ class Engine:
         program = Path(__file__).with_name("kubectl_by_podman.py")
         self._write("kubectl", KUBECTL.format(kubectl=shutil.which("kubectl"), state=self._state, python=sys.executable, program=program))
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        subprocess.run([*command, "--python-version", "3.11", "-r", ROOT / "requirements.txt", "-d", wheels], check=True, timeout=600)
+        command += ["--python-version", "3.11", "-r", str(ROOT / "requirements.txt"), "-d", str(wheels)]
+        subprocess.run(command, check=True, timeout=LONGER_SECONDS)
 
     def _write(self, name: str, script: str) -> None:
         (self._bin / name).write_text(script)
@@ -159,7 +162,7 @@ def base_archive() -> Path:
         new = folder / f"base.{os.getpid()}.tar"
         free = """rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED"""
         command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", f"--customize-hook={free}", "bookworm", new]
-        subprocess.run(command, check=True, timeout=900)
+        subprocess.run(command, check=True, timeout=LONGER_SECONDS)
         new.rename(archive)
     return archive
 

@@ -12,14 +12,16 @@ import pytest
 from tests.bikes import write_small_example
 from tests.documented import ROOT, blocks
 from tests.end_to_end.engine import Engine, clone, missing
+from tests.patience import PATIENCE_SECONDS
 
 SHELL = [block for block in blocks(ROOT / "docs" / "deployment.md") if block.language == "sh"]
 HARDENED = {"Uid": "10001", "Gid": "10001", "CapEff": "0" * 16, "NoNewPrivs": "1"}
 SERVICE = "http://127.0.0.1:8000"
+WAIT = f"curl -sf --retry {PATIENCE_SECONDS:g} --retry-delay 1 --retry-connrefused"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.xdist_group("containers"),
     pytest.mark.skipif(missing() is not None, reason=f"NOT RUN: no container engine for tests here: {missing()}"),
 ]
@@ -79,7 +81,7 @@ def test_the_health_check_follows_the_port_that_is_configured(engine: Engine, ch
 
     engine.must(f"{run} {moved} evergreen:0.1.0 service", checkout)
     engine.must(f"{run} {elsewhere} evergreen:0.1.0 monitoring", checkout)
-    engine.must("curl -gsf --retry 60 --retry-delay 1 --retry-connrefused 127.0.0.1:9000/livez [::1]:9001/livez", checkout)
+    engine.must(f"{WAIT} -g 127.0.0.1:9000/livez [::1]:9001/livez", checkout)
 
     assert codes(engine, checkout, "healthcheck run moved", "healthcheck run elsewhere") == [0, 0]
 
@@ -90,7 +92,7 @@ def test_the_kubernetes_steps_work_as_written(engine: Engine, checkout: Path) ->
     engine.must(section("Container")[0], checkout)
     key = key_in(engine.must(section("Keys")[0], checkout))
     engine.must(deploy, checkout)
-    engine.must(f"curl -sf --retry 60 --retry-delay 1 --retry-connrefused {SERVICE}/livez", checkout)
+    engine.must(f"{WAIT} {SERVICE}/livez", checkout)
     before = engine.must(f"curl -s -o /dev/null -w '%{{http_code}}' {SERVICE}/readyz", checkout)
     engine.must(teach, checkout)
 
