@@ -47,7 +47,7 @@ def write_card(
         report.to_markdown(),
         f"## Scores on {held_out(spec)}",
         "",
-        _measured(metrics[spec.metric].n, spec, is_imported=search is None),
+        measured(metrics[spec.metric].n, spec, is_imported=search is None),
         "",
         *_scores(metrics, baseline, spec.metric),
         *_warning(metrics, baseline, spec, is_chosen=search is not None),
@@ -61,7 +61,8 @@ def held_out(spec: ModelSpec) -> str:
     return "rows drawn at random" if spec.training.split == "random" else "the newest rows"
 
 
-def _measured(n: int, spec: ModelSpec, *, is_imported: bool) -> str:
+def measured(n: int, spec: ModelSpec, *, is_imported: bool) -> str:
+    """Say on which rows the figures of a version were measured."""
     is_random = spec.training.split == "random"
     if is_imported:
         return (
@@ -103,23 +104,27 @@ def _segments(metrics: Metrics, chosen: str) -> list[str]:
 
 
 def _making(spec: ModelSpec, search: SearchResult | None, calibration: str, serving: str, more: Sequence[str]) -> list[str]:
-    out = ["## Making", "", f"- calibration: {calibration}", f"- serving: {serving}", f"- seed: {spec.training.seed}"]
-    out += [f"- {line}" for line in more]
-    asked = spec.asked_of(is_imported=search is None)
-    out += [f"- {name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in asked.items()]
-    if idle := [name for name in spec.asked if name not in asked]:
-        out.append(f"- not imposed on what was fitted elsewhere: {', '.join(idle)}")
-    if search is None:
-        return [*out, "- imported: the pipeline was fitted elsewhere; whoever made it is trusted like the code that runs it", ""]
-    out += [
-        f"- chosen: `{search.best.name}`",
-        f"- budget: {spec.training.budget}; {search.fits} fits in {search.rungs_completed} rungs, {search.seconds:.1f} s",
-        *(f"- **{remark}**" for remark in search.remarks),
-        "",
-    ]
-    for number, rung in enumerate(search.rungs, start=1):
-        out += _rung(number, rung, search.metric)
+    out = ["## Making", "", *(f"- {line}" for line in making(spec, search, calibration, serving, more)), ""]
+    for number, rung in enumerate(() if search is None else search.rungs, start=1):
+        out += _rung(number, rung, spec.metric if search is None else search.metric)
     return out
+
+
+def making(spec: ModelSpec, search: SearchResult | None, calibration: str, serving: str, more: Sequence[str]) -> list[str]:
+    """Return in a line each how a version was made."""
+    out = [f"calibration: {calibration}", f"serving: {serving}", f"seed: {spec.training.seed}", *more]
+    asked = spec.asked_of(is_imported=search is None)
+    out += [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in asked.items()]
+    if idle := [name for name in spec.asked if name not in asked]:
+        out.append(f"not imposed on what was fitted elsewhere: {', '.join(idle)}")
+    if search is None:
+        return [*out, "imported: the pipeline was fitted elsewhere; whoever made it is trusted like the code that runs it"]
+    return [
+        *out,
+        f"chosen: `{search.best.name}`",
+        f"budget: {spec.training.budget}; {search.fits} fits in {search.rungs_completed} rungs, {search.seconds:.1f} s",
+        *(f"**{remark}**" for remark in search.remarks),
+    ]
 
 
 def _rung(number: int, rung: Rung, metric: str) -> list[str]:

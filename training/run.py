@@ -17,11 +17,13 @@ from training.artifacts.draft import Draft
 from training.artifacts.golden_rows import choose_golden
 from training.artifacts.manifest import digest_of
 from training.artifacts.signing import load_or_make_key
+from training.card_page import write_card_page
 from training.clock import from_us
 from training.compiling.compiling import prepare_serving
 from training.dataset.dataset import split_by_time, write_rows
 from training.dataset.report import DataReport, refuse_many_levels
 from training.errors import NothingBeatsBaselineError, SchemaError, UnknownModelError
+from training.evaluation.curves import curves_of
 from training.evaluation.scores import evaluate
 from training.fitting.candidates import baseline
 from training.fitting.imported import IMPORTED, kind_of, take_imported
@@ -192,6 +194,7 @@ def wrap_imported(  # 9 parameters: the public call, all but three of them optio
         {},
         None,
         None if spec.training.names_candidates else try_refit(model, older, newest, answers, spec.training.seed, spec.training.weighing),
+        curves_of(newest.labels, answers),
     )
     destination = _Destination(home, registry, parent, now, None, who, why)
     return _publish(fitted, checked, spec, destination, {"evaluate": time.perf_counter() - began}, Silent())
@@ -221,6 +224,7 @@ def _publish(
     own = _own_code(fitted, spec)
     more = _making(own, fitted.refit, reference)
     card = write_card(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
+    page = write_card_page(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
     search, first, last = fitted.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
@@ -235,6 +239,7 @@ def _publish(
         algorithm=fitted.algorithm,
         compiled=serving.compiled,
         card=card,
+        page=page,
         report=_report(fitted, report, serving.to_dict(), breaks),
         parent=destination.parent or _champion(registry, spec.model),
         rows_digest=digest,
@@ -316,6 +321,7 @@ def _report(fitted: Learned, report: DataReport, serving: dict[str, Any], breaks
         "data": report.to_dict(),
         "metrics": fitted.evaluation.to_dict(),
         "baseline": fitted.baseline.to_dict(),
+        "curves": fitted.curves.to_dict(),
         "search": fitted.search.to_dict() if fitted.search else None,
         "calibration": fitted.calibration,
         "serving": serving,

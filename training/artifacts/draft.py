@@ -19,7 +19,7 @@ from training.fitting.imported import IMPORTED
 from training.json_text import to_bytes
 from training.profiles.reference import Reference
 
-REFERENCE, CARD, SPEC, REPORT = "reference.json", "card.md", "spec.yaml", "report.json"
+REFERENCE, CARD, CARD_PAGE, SPEC, REPORT = "reference.json", "card.md", "card.html", "spec.yaml", "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Draft:
     algorithm: str
     compiled: CompiledModel | None = None
     card: str = ""
+    page: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
     rows_digest: str | None = None
@@ -83,6 +84,8 @@ def write_files(draft: Draft, folder: Path) -> dict[str, FileEntry]:
         SPEC: draft.spec_text.encode(),
         REPORT: to_bytes(draft.report),
     }
+    if draft.page:
+        contents[CARD_PAGE] = draft.page.encode()
     if draft.original_content is not None:
         contents[ORIGINAL_FILE] = draft.original_content
     for name, content in contents.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from training.dataset.dataset import split_by_time
 from training.errors import TooFewRowsError
+from training.evaluation.curves import Curves, curves_of
 from training.evaluation.scores import Metrics, evaluate
 from training.fitting.calibration import learn_map, mapped
 from training.fitting.candidates import Candidate, baseline
@@ -36,6 +37,8 @@ class Learned:
         How it was chosen; None for an imported model.
     refit
         What becomes of an imported model that is to be fitted again; None where candidates compete.
+    curves
+        What `evaluation` was measured on, to be drawn.
     """
 
     model: FittedModel
@@ -47,6 +50,7 @@ class Learned:
     params: Mapping[str, Any]
     search: SearchResult | None
     refit: Refit | None = None
+    curves: Curves = field(default_factory=lambda: Curves(0))
 
 
 def learn(
@@ -68,7 +72,8 @@ def learn(
     progress.advance("calibration")
     older_model = fit(chosen.best, older, schema)
     raw = ask(chosen.best, older_model, newest.columns)
-    scored = evaluate(newest, ask(chosen.best, mapped(older_model, map_before), newest.columns), schema, spec.segments, spec.more_metrics)
+    answers = ask(chosen.best, mapped(older_model, map_before), newest.columns)
+    scored, curves = evaluate(newest, answers, schema, spec.segments, spec.more_metrics), curves_of(newest.labels, answers)
     progress.advance(chosen.best.name)
     constant = evaluate(
         newest, fit(baseline(spec.training.seed, spec.costs), older, schema).predict(newest.columns), schema, more=spec.more_metrics
@@ -86,7 +91,7 @@ def learn(
     durations["fit"] = watch() - began
     unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
     refit = None if spec.training.original is None else Refit(spec.training.original, None)
-    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit)
+    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit, curves)
 
 
 def _earlier_map(best: Candidate, older: Rows, spec: ModelSpec) -> tuple[float, float] | None:

@@ -189,6 +189,26 @@ def test_show_prints_the_card_to_people_and_the_manifest_to_programs(call: Call)
     assert manifest["contract_hash"]
 
 
+def test_show_writes_the_page_of_the_card_that_was_signed(call: Call, trained_home: Path, tmp_path: Path) -> None:
+    [path] = trained_home.rglob("artifacts/*/*/card.html")
+
+    outcome = call("show", "--html", tmp_path / "card.html", "--json")
+
+    assert outcome.json["bytes"] == path.stat().st_size
+    assert (tmp_path / "card.html").read_bytes() == path.read_bytes()
+
+
+def test_no_page_is_written_of_a_version_that_was_changed(call: Call, trained_home: Path, tmp_path: Path) -> None:
+    [path] = trained_home.rglob("artifacts/*/*/card.html")
+    path.chmod(0o600)
+    path.write_text("a better model")
+
+    outcome = call("show", "--html", tmp_path / "card.html")
+
+    assert outcome.code == 1
+    assert not (tmp_path / "card.html").exists()
+
+
 @pytest.mark.parametrize("file", ["card.md", "manifest.json", "model.joblib", "signature"])
 @pytest.mark.parametrize("options", [(), ("champion", "--json")], ids=["people", "programs"])
 def test_show_prints_nothing_of_a_version_that_was_changed(call: Call, trained_home: Path, file: str, options: tuple[str, ...]) -> None:
