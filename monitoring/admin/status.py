@@ -151,19 +151,19 @@ def resolve(bench: Workbench, model: str, name: str | None) -> VersionRecord:
     return bench.registry.version(model, alias.version)
 
 
-def verified_card(bench: Workbench, record: VersionRecord) -> tuple[dict[str, Any], str | None]:
-    """Return the manifest of a version and its model card, if it has one, as they were signed.
+def verified_card(bench: Workbench, record: VersionRecord, *, as_page: bool = False) -> tuple[dict[str, Any], str | None]:
+    """Return the manifest of a version and its model card, or the page of it, if it has one, as they were signed.
 
     Raises
     ------
     ArtifactError
         It is not signed, was changed since, or cannot be read; nothing of it is shown.
     """
-    from training.artifacts.draft import CARD
+    from training.artifacts.draft import CARD, CARD_PAGE
     from training.artifacts.verification import MANIFEST, verify_into_cache
 
     _, folder = verify_into_cache(bench.home.artifacts / record.path, bench.home.cache, bench.key, record.digest)
-    card = folder / CARD
+    card = folder / (CARD_PAGE if as_page else CARD)
     return json.loads((folder / MANIFEST).read_bytes()), card.read_text(encoding="utf-8") if card.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, compare."""
+"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, compare, episodes, report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from monitoring.admin.terminal import Screen, TrainingBar
 from monitoring.admin.workbench import Workbench
 from monitoring.cli.learning import metric_rows
 from monitoring.cli.options import INPUT_FILE, INPUT_TABLE, model_option, screen_option
+from monitoring.errors import InputError
 
 if TYPE_CHECKING:
     from monitoring.drift.comparing import Comparison
@@ -57,19 +58,28 @@ def versions_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
 
 @click.command("show")
 @click.argument("version", required=False)
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the card as a page, with drawings, instead.")
 @model_option
 @screen_option
 @click.pass_obj
-def show_verb(bench: Workbench, version: str | None, model: str | None, screen: Screen) -> None:
+def show_verb(bench: Workbench, version: str | None, html: Path | None, model: str | None, screen: Screen) -> None:
     """Show one VERSION (an alias will do; the champion by default): its figures and its model card, verified.
 
     Example: evergreen show challenger
+
+    Example: evergreen show --html card.html
     """
     from monitoring.admin.status import resolve, verified_card
     from training.model_card import held_out
 
     record = resolve(bench, bench.model_named(model), version)
-    manifest, card = verified_card(bench, record)
+    manifest, card = verified_card(bench, record, as_page=html is not None)
+    if html is not None:
+        if card is None:
+            raise InputError(f"{record.version} was made before cards had a page; its card: evergreen show {record.version}")
+        html.write_text(card, encoding="utf-8")
+        screen.facts("written", {"version": record.version, "file": html, "bytes": len(card.encode())})
+        return
     spec = bench.spec(record.model)
     if screen.as_json:
         undated = {} if spec.schema.is_dated(manifest["trained_through_us"]) else {"data_start": None, "data_end": None}
@@ -185,3 +195,25 @@ def episodes_verb(bench: Workbench, limit: int, model: str | None, screen: Scree
         episodes_of(bench, bench.model_named(model), limit),
         ["episode", "state", "columns", "psi", "since", "opened", "ended", "why"],
     )
+
+
+@click.command("report")
+@click.argument("model", required=False)
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where it goes; default MODEL-report.html.")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 36_500), help="How much model time it tells of.")
+@screen_option
+@click.pass_obj
+def report_verb(bench: Workbench, model: str | None, out: Path | None, days: int, screen: Screen) -> None:
+    """Write how MODEL stands and what happened to it as one HTML file, which needs no script and nothing else.
+
+    It is read from counts and the journal, so that it takes as long at any traffic; no row of the log is in it, only counts.
+
+    Example: evergreen report bikes --days 365
+    """
+    from monitoring.report.report import report_of
+
+    name = bench.model_named(model)
+    path = out or Path(f"{name}-report.html")
+    content = report_of(bench, name, days).encode()
+    path.write_bytes(content)
+    screen.facts("written", {"model": name, "file": path, "bytes": len(content), "days": days})

@@ -30,6 +30,7 @@ VERBS = {
     "verdicts": "looking",
     "compare": "looking",
     "episodes": "looking",
+    "report": "looking",
     "check": "deciding",
     "retrain": "deciding",
     "promote": "deciding",

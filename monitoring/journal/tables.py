@@ -219,6 +219,21 @@ class Run:
         return cls(**{**row._mapping, "payload": from_text(row.payload), "result": from_text(row.result)})
 
 
+class Look(NamedTuple):
+    """That a slot was judged (model time), how, and when (machine time)."""
+
+    slot_us: int
+    verdict: str
+    created_us: int
+
+    @classmethod
+    def since(cls, connection: sa.Connection, model: str, since_us: int) -> list[Self]:
+        """Read the slots from a model time on, the earliest first: without their evidence, which may be large."""
+        table = verdicts.c
+        statement = sa.select(table.slot_us, table.verdict, table.created_us).where(table.model == model, table.slot_us >= since_us)
+        return [cls(*row) for row in connection.execute(statement.order_by(table.slot_us))]
+
+
 @dataclass(frozen=True, slots=True)
 class VerdictRecord:
     """What was decided at a slot, with its reasons and its evidence."""

@@ -163,6 +163,18 @@ def read_buckets(
     return list(merged.items())
 
 
+def read_rows_by_bucket(connection: sa.Connection, model: str, start_us: int, end_us: int) -> list[tuple[str, int, int]]:
+    """Return the bins, and the buckets that begin in a range with how many rows each has; the counts themselves are not read."""
+    table = bucket_counts.c
+    chosen = (
+        sa.select(table.bins_id, table.bucket_us, sa.func.sum(table.rows))
+        .where(table.model == model, table.segment == "", table.bucket_us >= start_us, table.bucket_us < end_us)
+        .group_by(table.bins_id, table.bucket_us)
+        .order_by(table.bins_id, table.bucket_us)
+    )
+    return [(bins_id, int(bucket_us), int(rows)) for bins_id, bucket_us, rows in connection.execute(chosen)]
+
+
 def read_ledger(connection: sa.Connection, model: str, bins_id: str, known_from_us: int | None, known_before_us: int) -> list[LedgerRow]:
     """Return what became known in a range of model time: the rows that are new in a slot when its ends are two slots.
 

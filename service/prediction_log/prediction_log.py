@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from service.count_ledger.counted_measures import CountedMeasures, Known, active, put_measures, read_measures, read_states
-from service.count_ledger.counts import LedgerRow, Wanted, read_buckets, read_ledger, read_segments
+from service.count_ledger.counts import LedgerRow, Wanted, read_buckets, read_ledger, read_rows_by_bucket, read_segments
 from service.prediction_log.forgetting import forget
 from service.prediction_log.labels import LabelItem, LabelResult, LabelRules, write_labels
 from service.prediction_log.reading import Arrived, LoggedPrediction, LoggedRows, read_arrivals, read_prediction, read_rows
@@ -278,6 +278,12 @@ class PredictionLog:
         wanted = Wanted(model, bins_id, segment, version)
         with self._database.read() as connection:
             return read_buckets(connection, wanted, start_us, end_us, known_before_us)
+
+    def rows_by_bucket(self, model: str, start_us: int, end_us: int) -> list[tuple[str, int, int]]:
+        """Return bins, buckets that begin in a range, and the rows of each. See `read_rows_by_bucket`."""
+        self.prepare()
+        with self._database.read() as connection:
+            return read_rows_by_bucket(connection, model, start_us, end_us)
 
     def segments(self, model: str, bins_id: str, start_us: int, end_us: int) -> list[str]:
         """Return the segments that have counts in buckets that begin in a range, in order; the empty one is all rows."""
