@@ -123,7 +123,7 @@ def test_distributions_are_those_of_the_reference_and_of_the_last_window(world: 
 def test_a_model_that_was_never_judged_says_so(world: World, opened: Callable[[World], Workbench]) -> None:
     html = report_of(opened(world), "rain", 90)
 
-    assert "No slot was judged yet: the loop looks every 1w of model time." in text_of(html)
+    assert "No slot was judged yet: the loop looks every 7d of model time." in text_of(html)
     assert "not judged" in html
     assert_harmless(html)
 
