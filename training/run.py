@@ -223,8 +223,7 @@ def _publish(
     breaks = _breaks(registry, spec)
     own = _own_code(fitted, spec)
     more = _making(own, fitted.refit, reference)
-    card = write_card(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
-    page = write_card_page(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
+    cards = _cards(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
     search, first, last = fitted.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
@@ -238,8 +237,6 @@ def _publish(
         trained_through_us=last,
         algorithm=fitted.algorithm,
         compiled=serving.compiled,
-        card=card,
-        page=page,
         report=_report(fitted, report, serving.to_dict(), breaks),
         parent=destination.parent or _champion(registry, spec.model),
         rows_digest=digest,
@@ -253,6 +250,7 @@ def _publish(
         code={name: code.to_dict() for name, code in own.items()} or None,
         asked=spec.asked_of(is_imported=search is None) or None,
         **_original(fitted.refit),
+        **cards,
     )
     artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
     progress.advance(artifact.version)
@@ -293,6 +291,11 @@ def _making(own: Mapping[str, Code], refit: Refit | None, reference: Reference) 
     lines = [f"own code: {name}: {code.sentence}" for name, code in own.items()]
     lines += [] if refit is None else [f"retraining: {refit.sentence}"]
     return [*lines, *reference.measures.moving]
+
+
+def _cards(spec: ModelSpec, fitted: Learned, report: DataReport, **how: Any) -> dict[str, str]:
+    """Return the model card, and the page of it."""
+    return {"card": write_card(spec, fitted, report, **how), "page": write_card_page(spec, fitted, report, **how)}
 
 
 def _original(refit: Refit | None) -> dict[str, Any]:
