@@ -222,8 +222,7 @@ def _publish(
     digest, _ = write_rows(rows, spec.schema, home.rows)
     breaks = _breaks(registry, spec)
     own = _own_code(fitted, spec)
-    more = _making(own, fitted.refit, reference)
-    cards = _cards(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=more, now=now)
+    card, page = _cards(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=_making(own, fitted.refit, reference), now=now)
     search, first, last = fitted.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
@@ -249,8 +248,9 @@ def _publish(
         fits=search.fits if search else 0,
         code={name: code.to_dict() for name, code in own.items()} or None,
         asked=spec.asked_of(is_imported=search is None) or None,
+        card=card,
+        page=page,
         **_original(fitted.refit),
-        **cards,
     )
     artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
     progress.advance(artifact.version)
@@ -293,9 +293,9 @@ def _making(own: Mapping[str, Code], refit: Refit | None, reference: Reference) 
     return [*lines, *reference.measures.moving]
 
 
-def _cards(spec: ModelSpec, fitted: Learned, report: DataReport, **how: Any) -> dict[str, str]:
+def _cards(spec: ModelSpec, fitted: Learned, report: DataReport, **how: Any) -> tuple[str, str]:
     """Return the model card, and the page of it."""
-    return {"card": write_card(spec, fitted, report, **how), "page": write_card_page(spec, fitted, report, **how)}
+    return write_card(spec, fitted, report, **how), write_card_page(spec, fitted, report, **how)
 
 
 def _original(refit: Refit | None) -> dict[str, Any]:
