@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitoring.drift.episodes import Acknowledgement, Episode
-from monitoring.journal import carries, drift_watch, leases, outcomes, probations, quarantines, runs, tables
+from monitoring.journal import carries, drift_watch, leases, outcomes, probations, quarantines, runs, tables, verdicts
 from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import StoredReference, WatchState, WatchUpdate
 from monitoring.journal.leases import Turn
@@ -180,12 +180,8 @@ class Journal:
 
     def runs(self, model: str, job: str | None = None, *, state: RunState | None = None, limit: int | None = 100) -> list[Run]:
         """Return runs of a model, the latest slot first."""
-        wanted = [tables.runs.c.model == model]
-        wanted += [] if job is None else [tables.runs.c.job == job]
-        wanted += [] if state is None else [tables.runs.c.state == state]
-        statement = sa.select(tables.runs).where(*wanted).order_by(tables.runs.c.slot_us.desc(), tables.runs.c.job).limit(limit)
         with self._reading() as connection:
-            return [Run.of(row) for row in connection.execute(statement)]
+            return runs.some(connection, model, job, state, limit)
 
     def running(self, model: str) -> list[Run]:
         """Return the runs of a model that have not ended."""
@@ -209,10 +205,8 @@ class Journal:
 
     def retrains_started_since(self, model: str, machine_time: datetime) -> list[Run]:
         """Return the retraining runs started at or after a machine time: for the budget."""
-        is_since = tables.runs.c.started_us >= to_us(machine_time)
-        statement = sa.select(tables.runs).where(*_is(model, RETRAIN), is_since).order_by(tables.runs.c.slot_us)
         with self._reading() as connection:
-            return [Run.of(row) for row in connection.execute(statement)]
+            return runs.started_since(connection, model, RETRAIN, to_us(machine_time))
 
     def take_back(self, model: str, after_us: int) -> int:
         """Forget the slots behind a model time, with all that was concluded from them; return how many: they come again.
@@ -302,21 +296,18 @@ class Journal:
 
     def verdicts(self, model: str, limit: int | None = 100, *, slots: Collection[int] | None = None) -> list[VerdictRecord]:
         """Return the verdicts of a model, the latest first, of some slots only or of all; looks by hand have one too."""
-        table = tables.verdicts
-        statement = sa.select(table).where(table.c.model == model).order_by(table.c.slot_us.desc()).limit(limit)
-        statement = statement if slots is None else statement.where(table.c.slot_us.in_(slots))
         with self._reading() as connection:
-            return [VerdictRecord.of(row) for row in connection.execute(statement)]
+            return verdicts.find(connection, model, limit, slots)
 
     def slot_verdicts(self, model: str) -> tuple[VerdictRecord | None, dict[str, int]]:
         """Return the verdict of the last slot, and how many slots had each kind; looks by hand are no slots."""
-        table, run = tables.verdicts, tables.runs.c
-        of_slots = table.join(tables.runs, sa.and_(run.model == table.c.model, run.slot_us == table.c.slot_us, run.job == TICK))
-        last = sa.select(table).select_from(of_slots).where(table.c.model == model).order_by(table.c.slot_us.desc()).limit(1)
-        kinds = sa.select(table.c.verdict, sa.func.count()).select_from(of_slots).where(table.c.model == model).group_by(table.c.verdict)
         with self._reading() as connection:
-            row = connection.execute(last).one_or_none()
-            return None if row is None else VerdictRecord.of(row), {kind: int(n) for kind, n in connection.execute(kinds)}
+            return verdicts.of_slots(connection, model)
+
+    def looks(self, model: str, since_us: int) -> list[tables.Look]:
+        """Return when it was judged from a model time on, and how, the earliest first."""
+        with self._reading() as connection:
+            return verdicts.looks(connection, model, since_us)
 
     def add_quarantine(self, turn: Turn, model: str, start_us: int, end_us: int, reason: str, *, slot_us: int) -> None:
         """Keep the rows of a range from being learned, as one with what it touches; the same range again changes nothing."""

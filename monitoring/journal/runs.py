@@ -32,6 +32,21 @@ def begin(
     return find(connection, run_id) if begun else None
 
 
+def some(connection: sa.Connection, model: str, job: str | None, state: RunState | None, limit: int | None) -> list[Run]:
+    """Return runs of a model, the latest slot first."""
+    wanted = [table.c.model == model]
+    wanted += [] if job is None else [table.c.job == job]
+    wanted += [] if state is None else [table.c.state == state]
+    statement = sa.select(table).where(*wanted).order_by(table.c.slot_us.desc(), table.c.job).limit(limit)
+    return [Run.of(row) for row in connection.execute(statement)]
+
+
+def started_since(connection: sa.Connection, model: str, job: str, started_us: int) -> list[Run]:
+    """Return the runs of a job that were started at or after a machine time, the earliest slot first."""
+    wanted = table.c.model == model, table.c.job == job, table.c.started_us >= started_us
+    return [Run.of(row) for row in connection.execute(sa.select(table).where(*wanted).order_by(table.c.slot_us))]
+
+
 def end(connection: sa.Connection, run_id: str, state: RunState, ended_us: int, **values: Any) -> None:
     """End a running run; raises `RunEndedError` when it is not running."""
     statement = table.update().where(table.c.run_id == run_id, table.c.state == "running")

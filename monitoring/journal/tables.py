@@ -226,13 +226,6 @@ class Look(NamedTuple):
     verdict: str
     created_us: int
 
-    @classmethod
-    def since(cls, connection: sa.Connection, model: str, since_us: int) -> list[Self]:
-        """Read the slots from a model time on, the earliest first: without their evidence, which may be large."""
-        table = verdicts.c
-        statement = sa.select(table.slot_us, table.verdict, table.created_us).where(table.model == model, table.slot_us >= since_us)
-        return [cls(*row) for row in connection.execute(statement.order_by(table.slot_us))]
-
 
 @dataclass(frozen=True, slots=True)
 class VerdictRecord:

@@ -132,8 +132,7 @@ def read_facts(bench: Workbench, model: str, days: int) -> ModelFacts:
     start_us = max(0, end_us - days * DAY_US)
     alias = bench.registry.alias(model, CHAMPION)
     champion = None if alias is None else bench.registry.version(model, alias.version)
-    with bench.database.read() as connection:
-        looks = Look.since(connection, model, start_us)
+    looks = bench.journal.looks(model, start_us)
     rows = _by_day(bench.log.rows_by_bucket(model, start_us, end_us))
     return ModelFacts(
         spec=spec,
