@@ -13,12 +13,13 @@ import pytest
 from monitoring.admin.onboarding import ensure_champion
 from monitoring.admin.workbench import Workbench
 from monitoring.local.processes import Processes
-from monitoring.local.up import addresses, child_environment, start
+from monitoring.local.up import addresses, child_environment
 from tests.bikes import BIKES, stream_module
 from tests.conftest import Once
 from tests.end_to_end.arena import Arena
 from tests.end_to_end.puppet import STRINGS, Puppet
 from tests.end_to_end.system import Example, Launch, System, with_few_fits
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,7 +47,10 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
             stack.callback(bench.close)
             spec, trained = ensure_champion(bench, model_file, None)
             processes = stack.enter_context(Processes(child_environment(bench, [spec.model]), bench.home.path / "logs"))
-            start(processes, addresses(environment))
+            for part, address in addresses(environment).items():
+                processes.start(part, address)
+            processes.wait_ready("service", "/readyz", seconds=PATIENCE_SECONDS)
+            processes.wait_ready("monitoring", "/livez", seconds=PATIENCE_SECONDS)
             return System(bench, spec, f"http://{environment['EVERGREEN_BIND']}", trained.version if trained else "", processes)
 
         yield begin

@@ -52,7 +52,7 @@ def test_a_retraining_fits_a_clone_of_the_original_and_keeps_its_hash(world: Cal
     registry, first = here.stores.registry, here.champion
     here.answer_here(weather(1, 60, 22))
 
-    here.settle(here.monitor(), seconds=200)
+    here.settle(here.monitor())
 
     before, after = (registry.version("rain", version) for version in (first, here.champion))
     path = here.stores.home.artifacts / after.path
@@ -69,7 +69,7 @@ def test_what_cannot_be_fitted_again_is_only_told_of(world: Callable[..., World]
     first = here.champion
     here.answer_here(weather(1, 60, 22))
 
-    here.settle(here.monitor(), seconds=200)
+    here.settle(here.monitor())
 
     assert here.champion == first
     assert here.stores.journal.runs("rain", RETRAIN) == []
@@ -83,7 +83,7 @@ def test_candidates_that_are_written_compete_instead(world: Callable[..., World]
     first = here.champion
     here.answer_here(weather(1, 60, 22))
 
-    here.settle(here.monitor(), seconds=200)
+    here.settle(here.monitor())
 
     assert here.champion != first
     assert here.stores.registry.version("rain", here.champion).manifest["algorithm"] == "linear"

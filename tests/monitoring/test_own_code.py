@@ -37,7 +37,7 @@ def world(code: Path, tmp_path: Path) -> Iterator[World]:
 def test_a_model_of_ones_own_is_refitted_gated_and_promoted_and_the_monitor_never_imports_it(world: World) -> None:
     first = world.champion
 
-    world.settle(world.monitor(command=CHILD), seconds=200)
+    world.settle(world.monitor(command=CHILD))
 
     assert world.champion != first
     assert world.stores.registry.version("rain", world.champion).manifest["algorithm"] == "mine"
@@ -48,7 +48,7 @@ def test_changed_code_ends_the_run_and_asks_for_a_training_by_hand(world: World,
     first = world.champion
     write_package(code, "own_loop", GOOD + "# changed\n")
 
-    world.settle(world.monitor(command=CHILD), seconds=200)
+    world.settle(world.monitor(command=CHILD))
 
     run = world.stores.journal.runs("rain", RETRAIN)[-1]
     assert (world.champion, run.state) == (first, "failed")
@@ -74,7 +74,7 @@ def test_the_gate_judges_by_a_metric_of_ones_own_that_the_monitor_never_imports_
     forget("own_loop")
 
     world.answer(weather(1, 60, 24, flipped_from=60))
-    world.settle(world.monitor(command=CHILD), seconds=200)
+    world.settle(world.monitor(command=CHILD))
 
     ledger = world.stores.registry.ledger("rain")
     world.close()

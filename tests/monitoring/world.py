@@ -179,9 +179,9 @@ class World:
         loaded = self.stores.load(model, version)
         return facts_of(loaded.manifest, loaded.reference, self.spec)
 
-    def settle(self, watch: Watch, seconds: float = PATIENCE_SECONDS) -> None:
+    def settle(self, watch: Watch) -> None:
         """Tick until nothing is left to do: also until children have ended."""
-        deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+        deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE_SECONDS)
         while tick(watch, self.machine_now) or self.stores.journal.running("rain") or tick(watch, self.machine_now):
             assert datetime.now(UTC) < deadline, "the loop does not come to rest"
             for child in watch.retraining.children.started.values():

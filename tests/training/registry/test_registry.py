@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.patience import PATIENCE_SECONDS
 from tests.processes import PROCESSES
 from training.artifacts.artifact import Artifact
 from training.artifacts.manifest import Manifest
@@ -97,7 +98,7 @@ def previous(registry: Registry) -> str | None:
 
 
 def try_to_promote(url: str, version: str) -> str:
-    database = open_database(url, lock_timeout_seconds=30)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     try:
         Registry(database).promote("bikes", version, expected=A.version, cause=Cause(version, "race"), now=NOW)
         return version
@@ -108,7 +109,7 @@ def try_to_promote(url: str, version: str) -> str:
 
 
 def prepare_and_put(url: str, name: str) -> None:
-    database = open_database(url, lock_timeout_seconds=30)
+    database = open_database(url, lock_timeout_seconds=PATIENCE_SECONDS)
     Registry(database).put_model(Spec(name), now=NOW)
     database.close()
 
