@@ -15,6 +15,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from service.codecs.parquet_process import ParquetProcess
+from service.label_requests.drawing import LabelRequests
 from service.labelling import Labelling
 from service.models.batching import Batcher
 from service.models.deployments import Deployments
@@ -162,7 +163,7 @@ def create_app(settings: ServiceSettings, registry: CollectorRegistry | None = N
     app.register_blueprint(kserve_v1.blueprint(deployments, predicting, limits))
     app.register_blueprint(mlflow.blueprint(deployments, predicting, limits, release=release))
     app.register_blueprint(docs.blueprint(deployments, settings.default_model, settings.max_rows))
-    app.register_blueprint(labels.blueprint(deployments, labelling, limits))
+    app.register_blueprint(labels.blueprint(deployments, labelling, LabelRequests(database, machine_now), limits))
     app.register_blueprint(models.blueprint(deployments))
     age = SpoolAge(home.spool, settings.spool_oldest_seconds, clock=lambda: machine_now().timestamp())
 

@@ -13,6 +13,9 @@
     │   ├── UnauthenticatedError, ForbiddenError
     │   ├── RateLimitedError        the key has asked too often (429)
     │   ├── UnsupportedTypeError    a content type that is not taken from a web page (415)
+    │   ├── UnknownLabelRequestError
+    │   ├── LabelRequestConflictError   a label request of this key was drawn otherwise (409)
+    │   ├── NothingToDrawError      no prediction may be drawn (409)
     │   └── UnknownModelError
     ├── UnsupportedError            the protocol has it, this service has not (501)
     └── UnavailableError            ours, and worth a retry (503)
@@ -154,6 +157,18 @@ class UnsupportedTypeError(RequestError):
 
 class UnknownModelError(RequestError):
     """No such model here."""
+
+
+class UnknownLabelRequestError(RequestError):
+    """No label request of this key was drawn."""
+
+
+class LabelRequestConflictError(RequestError):
+    """A label request of this key was drawn already, and was asked for otherwise."""
+
+
+class NothingToDrawError(RequestError):
+    """There is no prediction that a label request could draw."""
 
 
 class UnsupportedError(ServiceError):

@@ -156,6 +156,45 @@ def label_verb(
     return int(done.not_written > 0)
 
 
+@click.command("label-requests")
+@click.option("-k", "k", type=int, help="Draw so many predictions (1 to 10,000) that have no label. Without it: list what was drawn.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The CSV file to write, with an empty column label.")
+@click.option("--key", help="Names the request; drawn once. Default: the name of the file.")
+@click.option("--from", "start", metavar="TIME", help="Where the window begins, model time. Default: watching.window before its end.")
+@click.option("--to", "end", metavar="TIME", help="Where it ends, exclusive. Default: after the newest row.")
+@model_option
+@screen_option
+@click.pass_obj
+def label_requests_verb(  # 8 parameters: what may be said on the command line
+    bench: Workbench,
+    k: int | None,
+    out: Path | None,
+    key: str | None,
+    start: str | None,
+    end: str | None,
+    model: str | None,
+    screen: Screen,
+) -> None:
+    """Draw predictions at random for somebody to label, or list what was drawn and how much of it has its label.
+
+    The file has all that a request brought and an empty column label: fill it in and send it with `evergreen label --file`.
+
+    Example: evergreen label-requests -k 50 --out week-10.csv
+    """
+    from monitoring.batch.label_requests import draw_to_file, list_requests
+
+    name = bench.model_named(model)
+    if k is None and out is None and key is start is end is None:
+        columns = ["key", "from", "to", "eligible", "drawn", "answered", "open"]
+        screen.rows(
+            "label requests", list_requests(bench, name), columns, empty="none; evergreen label-requests -k 50 --out FILE draws one"
+        )
+        return
+    if k is None or out is None:
+        raise click.UsageError("say -k and --out, or neither of all")
+    screen.facts("label request", draw_to_file(bench, name, k, key, (start, end), out))
+
+
 @click.command("ack")
 @click.argument("episode", type=int)
 @click.option("--mute", metavar="DURATION", help="Say nothing of it for so long (such as 30d, model time); it stays open.")

@@ -38,6 +38,7 @@ VERBS = {
     "pause": "deciding",
     "resume": "deciding",
     "label": "deciding",
+    "label-requests": "deciding",
     "ack": "deciding",
     "backup": "keeping",
     "restore": "keeping",
@@ -59,7 +60,7 @@ class Verbs(click.Group):
         """Import the module of a verb and return its command."""
         if name not in VERBS:
             return None
-        command = getattr(importlib.import_module(f"monitoring.cli.{VERBS[name]}"), f"{name}_verb")
+        command = getattr(importlib.import_module(f"monitoring.cli.{VERBS[name]}"), f"{name.replace('-', '_')}_verb")
         assert isinstance(command, click.Command)
         return command
 

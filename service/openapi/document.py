@@ -13,10 +13,14 @@ from service.models.served_model import Deployment
 from service.openapi.examples import made_up_rows
 from service.openapi.schemas import (
     ERROR,
+    LABEL_REQUEST,
+    LABEL_REQUEST_PROGRESS,
     LABELS_ANSWER,
     PREDICTIONS,
+    REQUEST_KEY,
     Described,
     instances_schema,
+    label_request_schema,
     labels_schema,
     row_schema_of,
     rows_schema,
@@ -59,6 +63,7 @@ def document(deployments: Sequence[Deployment], default_model: str | None, max_r
     if deployments:
         paths |= _shown_paths(deployments)
     schemas = {"Error": ERROR, "Labels": labels_schema(max_rows), "LabelsAnswer": LABELS_ANSWER, "Predictions": PREDICTIONS}
+    schemas |= {"LabelRequest": LABEL_REQUEST, "LabelRequestProgress": LABEL_REQUEST_PROGRESS}
     schemas |= {f"Row.{d.model}": row_schema_of(d.artifact.schema, d.reader.max_letters) for d in deployments}
     keys = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     return {
@@ -107,6 +112,7 @@ def _model_paths(deployment: Deployment, max_rows: int) -> Document:
     return {
         f"/models/{name}/predict": {"post": _post(f"predict_{name}", _TABLES, _wrapped("rows", rows), predictions, {"rows": example})},
         f"/models/{name}/labels": {"post": labels},
+        **_label_request_paths(deployment),
         f"/v1/models/{name}:predict": {
             "post": _post(
                 f"v1_predict_{name}",
@@ -127,6 +133,24 @@ def _model_paths(deployment: Deployment, max_rows: int) -> Document:
             )
         },
     }
+
+
+def _label_request_paths(deployment: Deployment) -> Document:
+    name, path = deployment.model, f"/models/{deployment.model}/label-requests"
+    text = (
+        "Draws predictions that have no label, each with the same probability, for somebody to label; the same key gives the same answer."
+    )
+    draw = _post(
+        f"draw_label_request_{name}",
+        text,
+        label_request_schema(deployment.artifact.schema),
+        {"$ref": "#/components/schemas/LabelRequest"},
+        {"k": 50, "key": "week-10"},
+    )
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/LabelRequestProgress"}}}
+    progress = _get(f"label_request_{name}", "How many labels of a request have come, and which predictions still have none.", answer)
+    key: Document = {"name": "key", "in": "path", "required": True, "schema": REQUEST_KEY}
+    return {path: {"post": draw}, f"{path}/{{key}}": {"get": {**progress, "parameters": [key]}}}
 
 
 def _rows_of(deployment: Deployment, max_rows: int) -> Described:

@@ -6,6 +6,7 @@ from typing import Any
 
 from service.codecs.tensors import DTYPES
 from service.columns.values import OWN_ID, OWN_ID_LETTERS
+from service.label_requests.drawing import KEY_LETTERS, MOST_DRAWN
 from training.clock import duration_us, to_us
 from training.schema.feature import MAX_LETTERS, Feature
 from training.schema.schema import Schema
@@ -140,6 +141,33 @@ def labels_schema(max_rows: int) -> Described:
     }
 
 
+def label_request_schema(schema: Schema) -> Described:
+    """Describe the body that draws predictions to be labelled."""
+    time = _TIME if schema.event_time is None else _time_schema(schema.event_time)
+    window = {name: {**either(time), "description": text} for name, text in _WINDOW.items()}
+    return {
+        "type": "object",
+        "properties": {
+            "k": {"type": "integer", "minimum": 1, "maximum": MOST_DRAWN, "description": "How many predictions."},
+            "key": {**REQUEST_KEY, "description": "Names the request: the same key gives the same answer."},
+            **window,
+        },
+        "required": ["k", "key"],
+        "additionalProperties": False,
+    }
+
+
+def either(described: Described) -> Described:
+    """Return the description of a value that may be null as well.
+
+    Examples
+    --------
+    >>> either({"type": "number"})
+    {'anyOf': [{'type': 'number'}, {'type': 'null'}]}
+    """
+    return {"anyOf": [*described.get("anyOf", [described]), {"type": "null"}]}
+
+
 def _time_schema(time: TimeColumn) -> Described:
     if time.kind == "timestamp":
         return instant_schema(time.times)
@@ -157,6 +185,39 @@ _LABEL_FORMS: list[Described] = [
     }
     for name, kind in (("id", {"type": "string"}), ("own_id", _OWN_ID))
 ]
+_TIME: Described = instant_schema(TimeFormat())
+_WINDOW = {
+    "from": "Where the window begins, a model time; by default `watching.window` before its end.",
+    "to": "Where the window ends, exclusive; by default after the newest row up to model time.",
+}
+REQUEST_KEY: Described = {"type": "string", "pattern": f"^[A-Za-z0-9._-]{{1,{KEY_LETTERS}}}$"}
+_COUNT: Described = {"type": "integer", "minimum": 0}
+_REQUESTED: Described = {
+    **{name: {"type": "string"} for name in ("model", "key")},
+    **{name: {"type": ["string", "number"]} for name in ("from", "to")},
+    **dict.fromkeys(("k", "rows", "eligible", "drawn"), _COUNT),
+    "probability": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "With which each eligible row was drawn."},
+    "predictions": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string"},
+                "own_id": {"type": "string"},
+                "time": {"type": ["string", "number"]},
+                "version": {"type": "string"},
+                "value": {"type": ["number", "null"]},
+                "label": {"type": "string"},
+                "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+                "features": {"type": "object"},
+            },
+            "required": ["id", "time", "version", "features"],
+        },
+    },
+}
+LABEL_REQUEST: Described = {"type": "object", "properties": _REQUESTED, "required": list(_REQUESTED)}
+_LEFT = {**_REQUESTED, "answered": _COUNT, "open": _COUNT, "forgotten": _COUNT}
+LABEL_REQUEST_PROGRESS: Described = {"type": "object", "properties": _LEFT, "required": list(_LEFT)}
 LABELS_ANSWER: Described = {
     "type": "object",
     "properties": {"results": {"type": "array", "items": {"type": "object", "required": ["status"]}}, "counts": {"type": "object"}},

@@ -14,7 +14,17 @@ import sqlalchemy as sa
 from service.count_ledger.counted_measures import read_states
 from service.count_ledger.tables import bucket_counts, profile_bins
 from service.prediction_log.labels import OFFSETS_KEPT_US
-from service.prediction_log.tables import clocks, label_arrivals, label_conflicts, lock_clock, predictions, rejects, spool_offsets
+from service.prediction_log.tables import (
+    clocks,
+    label_arrivals,
+    label_conflicts,
+    label_request_rows,
+    label_requests,
+    lock_clock,
+    predictions,
+    rejects,
+    spool_offsets,
+)
 from training.clock import to_us
 from training.storage.database import Database
 
@@ -67,10 +77,13 @@ def forget(
     def rows(connection: sa.Connection, most: int) -> tuple[int, bool]:
         return _forget_rows(connection, model, before_us, most)
 
+    def requests(connection: sa.Connection, most: int) -> tuple[int, bool]:
+        return 0, _forget_requests(connection, model, before_us, most)
+
     def offsets(connection: sa.Connection, most: int) -> tuple[int, bool]:
         return 0, _forget_offsets(connection, to_us(machine_now) - OFFSETS_KEPT_US, most)
 
-    for step in (counts, refused, arrivals, rows, offsets):
+    for step in (counts, refused, arrivals, rows, requests, offsets):
         yield from in_slices(database, step, pause, clock)
 
 
@@ -148,7 +161,12 @@ def _forget_rows(connection: sa.Connection, model: str, before_us: int, most: in
     if len(numbers) == most:
         return 0, True
     one = sa.and_(table.id_prefix == sa.bindparam("of_prefix"), table.row == sa.bindparam("of_row"))
-    connection.execute(sa.delete(predictions).where(one), [{"of_prefix": prefix, "of_row": row} for prefix, row in keys])
+    going = [{"of_prefix": prefix, "of_row": row} for prefix, row in keys]
+    connection.execute(sa.delete(predictions).where(one), going)
+    drawn = label_request_rows.c
+    connection.execute(
+        sa.delete(label_request_rows).where(drawn.id_prefix == sa.bindparam("of_prefix"), drawn.row == sa.bindparam("of_row")), going
+    )
     connection.execute(sa.update(clocks).where(clocks.c.model == model).values(rows=clock.rows - len(keys)))
     return len(keys), len(keys) == most
 
@@ -159,6 +177,17 @@ def _conflicts_against(keys: Sequence[tuple[str, int]]) -> sa.Select[int]:
     conflicts = label_conflicts.c
     matching = sa.and_(conflicts.id_prefix == pairs.c.id_prefix, conflicts.row == pairs.c.row)
     return sa.select(conflicts.number).join_from(pairs, label_conflicts, matching)
+
+
+def _forget_requests(connection: sa.Connection, model: str, before_us: int, most: int) -> bool:
+    """Delete some label requests of which all rows are gone."""
+    table = label_requests.c
+    drawn = sa.select(label_request_rows.c.row).where(label_request_rows.c.request == table.number)
+    old = sa.select(table.number).where(table.model == model, table.end_us <= before_us, ~sa.exists(drawn)).limit(most)
+    numbers = connection.scalars(old).all()
+    if numbers:
+        connection.execute(sa.delete(label_requests).where(table.number.in_(numbers)))
+    return len(numbers) == most
 
 
 def _counted_under(connection: sa.Connection, model: str) -> list[str]:

@@ -14,7 +14,7 @@ from training.storage.database import Database, upsert
 from training.storage.migrations import hold_version
 
 COMPONENT = "log"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 REQUEST_ID_LETTERS, TRACE_ID_LETTERS, KEY_LETTERS = 64, 32, 64
 
 predictions = sa.Table(
@@ -70,6 +70,39 @@ label_conflicts = sa.Table(
     sa.Column("received_us", sa.BigInteger, nullable=False),
     sa.Index("label_conflicts_by_row", "id_prefix", "row"),
 )
+
+label_requests = sa.Table(
+    "label_requests",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("k", sa.Integer, nullable=False),
+    sa.Column("sent_from_us", sa.BigInteger),
+    sa.Column("sent_to_us", sa.BigInteger),
+    sa.Column("start_us", sa.BigInteger, nullable=False),
+    sa.Column("end_us", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("eligible", sa.BigInteger, nullable=False),
+    sa.Column("drawn", sa.Integer, nullable=False),
+    sa.Column("drawn_us", sa.BigInteger, nullable=False),
+    sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Index("label_requests_by_key", "model", "key", unique=True),
+)
+"""One draw each: what was asked (`k`, and the window as it was sent) and what came of it. `rows` were in the window [start_us, end_us) when
+it was drawn, `eligible` of them had no label and were not drawn before, `drawn` of these were drawn, each with the same probability.
+`drawn_us` is model time, `received_us` the machine's.
+"""
+
+label_request_rows = sa.Table(
+    "label_request_rows",
+    metadata,
+    sa.Column("id_prefix", sa.String(64), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("request", sa.Integer, nullable=False),
+    sa.Index("label_request_rows_by_request", "request"),
+)
+"""The predictions that were drawn, each once; `request` is the number of the draw; since version 6."""
 
 spool_offsets = sa.Table(
     "spool_offsets",
@@ -133,9 +166,7 @@ class Clock(NamedTuple):
 
 def prepare(database: Database) -> None:
     """Make or migrate the tables; cheap when done before."""
-    database.prepare(
-        COMPONENT, metadata, SCHEMA_VERSION, {2: _add_request_and_trace, 3: _add_key_name, 4: _count_by_known, 5: _count_labels}
-    )
+    database.prepare(COMPONENT, metadata, SCHEMA_VERSION, _STEPS)
 
 
 def hold_tables(connection: sa.Connection) -> None:
@@ -163,6 +194,13 @@ def _count_by_known(connection: sa.Connection) -> None:
 def _count_labels(connection: sa.Connection) -> None:
     """Go from version 4 to 5: what became of labels before nobody knows."""
     label_arrivals.create(connection, checkfirst=True)
+
+
+def _add_label_requests(connection: sa.Connection) -> None:
+    """Go from version 5 to 6: two tables more, which are made where they are missing."""
+
+
+_STEPS = {2: _add_request_and_trace, 3: _add_key_name, 4: _count_by_known, 5: _count_labels, 6: _add_label_requests}
 
 
 def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:

@@ -35,6 +35,8 @@ POLICY: Mapping[str, Scope | None] = {
     "models.show_model": "read",
     "predict.predict": "predict",
     "labels.label": "label",
+    "labels.draw": "label",
+    "labels.progress": "label",
     "docs.openapi": "read",
     "docs.docs": None,
     "docs.asset": None,

@@ -47,6 +47,7 @@ ENVELOPES = {
 READERS = {
     "predict.predict": {"rows": b'{"rows": [' + ROW + b"]}", "columns": b'{"columns": {"docks": [<number>], "district": [<text>]}}'},
     "labels.label": {"labels": b'{"labels": [{"own_id": <number>, "label": true}]}'},
+    "labels.draw": {"window": b'{"k": 5, "key": <text>, "from": <number>}'},
     "kserve_v1.predict": {"instances": b'{"instances": [' + ROW + b"]}", "lists": b'{"instances": ' + LISTS + b"}"},
     "open_inference.infer": {"tensors": TENSORS},
     "open_inference.index": {"ready": b'{"ready": <number>}'},

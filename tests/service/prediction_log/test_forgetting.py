@@ -148,7 +148,7 @@ def test_others_may_write_after_each_slice(database: Database) -> None:
     slices = sum(1 for _ in forget(database, "bikes", ROWS, NOW, pause=write))
 
     assert len(written) >= 2 * ROWS // LARGEST_SLICE
-    assert slices - len(written) == 5  # the last one of each kind is followed by no pause
+    assert slices - len(written) == 6  # the last one of each kind is followed by no pause
     assert log.rejected("bikes", ROWS, ROWS + 1) == {("x", "type"): len(written)}
 
 
