@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from scipy import stats
 
+from service.count_ledger.tables import metadata
 from service.errors import LabelRequestConflictError, NothingToDrawError, OverloadedError, UnknownLabelRequestError
 from service.label_requests.drawing import DrawRule, LabelRequest, LabelRequests, Wanted
 from service.prediction_log.forgetting import forget_model
@@ -20,7 +21,7 @@ from service.prediction_log.ids import IdMinter
 from service.prediction_log.labels import LabelItem, LabelRules
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.records import Record
-from service.prediction_log.tables import COMPONENT, label_request_rows, label_requests, metadata
+from service.prediction_log.tables import COMPONENT, label_request_rows, label_requests
 from service.prediction_log.watermark import ClockRule
 from service.prediction_log.writing import DrainedBatch
 from training.clock import to_us
