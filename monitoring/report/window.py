@@ -55,6 +55,7 @@ def distributions(known: ModelFacts) -> str:
 def segments(known: ModelFacts) -> str:
     """Return the section of the segments: their share of the rows, what moved in them, and how good the champion is in each."""
     parts = [_shares(known, known.counted)] if known.counted is not None and len(known.counted.measures.keys) > 1 else []
+    parts += _live(known)
     tested = (known.tested or {}).get("metrics", {})
     for feature, by_value in tested.get("segments", {}).items():
         rows = [_scored(value, scores[known.spec.metric]) for value, scores in by_value.items() if known.spec.metric in scores]
@@ -70,6 +71,20 @@ def segments(known: ModelFacts) -> str:
     if not parts:
         return section("segments", "Segments", "<p>The model file names no segments.</p>")
     return section("segments", "Segments", *parts)
+
+
+def _live(known: ModelFacts) -> list[str]:
+    """Draw each metric that the last look has of live rows, by segment."""
+    by_metric: dict[str, dict[str, Interval]] = {}
+    for one in [] if known.last is None else known.last.evidence.get("live", []):
+        by_metric.setdefault(one["metric"], {})[one["segment"]] = _scored(one["segment"] or "all rows", one)
+    drawings = []
+    for metric, scores in by_metric.items():
+        whole = scores.get(ALL)
+        over_all = "" if whole is None else f", {number(whole.value, 4)} over all (dashed)"
+        caption = Caption(f"Live {metric} by segment", f"Of the newest labelled rows as of the last look{over_all}.")
+        drawings += [intervals(caption, list(scores.values()), Axis(metric), None if whole is None else whole.value)]
+    return drawings
 
 
 def _scored(name: str, score: Mapping[str, Any]) -> Interval:

@@ -161,6 +161,21 @@ def test_the_state_is_the_first_that_holds(change: dict[str, object], word: str)
     assert standing_of(replace(known, judged=[replace(known.judged[-1], record=record)])).word == word
 
 
+def test_live_scores_of_segments_stand_beside_that_of_all_rows() -> None:
+    known = evil_facts()
+    live = [
+        {"segment": segment, "metric": "accuracy", "value": value, "low": value - 0.125, "high": value + 0.125, "n": n, "coverage": 1.0}
+        for segment, value, n in (("", 0.75, 900), ("place=hill", 0.5, 300))
+    ]
+    record = replace(known.judged[-1].record, evidence={**known.judged[-1].evidence, "live": live})
+
+    read = text_of(page_of(replace(known, judged=[replace(known.judged[-1], record=record)])))
+
+    assert "Live accuracy by segment" in read
+    assert "0.75 over all (dashed)" in read
+    assert "all rows 0.75 0.625 to 0.875 900 rows place=hill 0.5 0.375 to 0.625 300 rows" in read
+
+
 def test_many_slots_are_joined_and_the_worst_of_neighbours_is_drawn(world: World, opened: Callable[[World], Workbench]) -> None:
     bench = opened(world)
     kinds = ["keep"] * 450
@@ -202,6 +217,8 @@ def evil_facts(columns: int = 2, slots: int = 3) -> ModelFacts:
                     "due": 9, "labelled": 4, "by_third_of_score": {EVIL: 0.5}},
         "performance": {"live": {"metric": EVIL, "value": 0.5, "low": 0.4, "high": 0.6, "n": 300, "coverage": 0.9},
                         "baseline": {"value": 0.4, "n": 300}, "source": EVIL, "is_degraded": True},
+        "live": [{"segment": segment, "metric": EVIL, "value": 0.25, "low": 0.125, "high": None, "n": 300, "coverage": 0.9}
+                 for segment in ("", EVIL)],
         "faults": [],
     }  # fmt: skip
     judged = [
