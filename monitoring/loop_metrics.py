@@ -57,6 +57,7 @@ GAUGES: Declared = {
     "evaluation_rows": ("Rows the score stands on.", _QUALITY),
     "quality_baseline": ("What the score is held against.", ("model", "metric")),
     "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
+    "label_faults": ("Label faults found in the last slot.", ("model",)),
     "slot_labels": ("Labels that came in the last slot, by what became of them.", ("model", "result")),
     "label_maturity_seconds": ("How old rows are at least when their labels are counted on.", ("model",)),
     "verdict": ("1 for the verdict of the last slot.", ("model", "verdict")),
@@ -236,6 +237,7 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
     yield "drift_last_evaluated_timestamp_seconds", (), last.slot_us / 1e6
     if cohorts is not None:
         yield "label_maturity_seconds", (), cohorts["maturity_us"] / 1e6
+        yield "label_faults", (), len(cohorts.get("label_faults", ()))
         came = cohorts.get("came", {}).get("slot", {})
         yield from (("slot_labels", (result,), came.get(result, 0)) for result in RESULTS)
     score, performance = evidence["score"], evidence["performance"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from monitoring.journal.journal import Journal
-from monitoring.judging.cohorts import CountedLabels
 from monitoring.judging.data_faults import Known
+from monitoring.judging.labels.counts import CountedLabels
+from monitoring.judging.labels.faults import Group
 from monitoring.log_windows import Range, Windows
 from service.prediction_log.prediction_log import PredictionLog
 from training.artifacts.artifact import LoadedArtifact, load_verified
@@ -33,6 +34,7 @@ class Stores:
     references: dict[tuple[str, int, int], Reference] = field(default_factory=dict)
     known_faults: dict[str, tuple[Reference, Known]] = field(default_factory=dict)
     label_counts: dict[str, CountedLabels] = field(default_factory=dict)
+    taught: dict[object, tuple[Group, ...]] = field(default_factory=dict)
 
     def windows(self, spec: ModelSpec) -> Windows:
         """Return the reader of one model's windows."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.monitoring promise|delay|faults|streams|slot|speed [--quick]``: what the watch promises, sees and takes."""
+"""``python -m benchmarks.monitoring promise|delay|faults|labels|streams|slot|speed [--quick]``: what the watch promises, sees and takes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.monitoring.delay import delay
 from benchmarks.monitoring.faults import measure_faults
 from benchmarks.monitoring.harm import keeps_its_promise, sees_rises
+from benchmarks.monitoring.labels import measure_labels
 from benchmarks.monitoring.promise import promise
 from benchmarks.monitoring.replayed_streams import replayed_streams
 from benchmarks.monitoring.slot import slot
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, dict[str, Table]] = {
     "promise": {"promise": promise, "promise of harm": keeps_its_promise},
     "delay": {"delay": delay, "delay of harm": sees_rises},
     "faults": {"faults": measure_faults},
+    "labels": {"labels": measure_labels},
     "streams": {"streams": replayed_streams},
     "slot": {"slot": slot},
     "speed": {"speed": speed},

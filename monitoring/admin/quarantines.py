@@ -8,7 +8,7 @@ from typing import Any
 from monitoring.admin.manual_actions import read_clock
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
-from monitoring.journal.tables import Quarantine, name_of_span
+from monitoring.journal.tables import LABELS_ONLY, Quarantine, name_of_span
 from training.clock import from_us, to_us
 from training.registry.tables import Cause
 
@@ -19,7 +19,7 @@ def quarantines_of(bench: Workbench, model: str) -> list[dict[str, Any]]:
     """List the quarantines of a model, the earliest first, those that were released too."""
     return [
         {
-            "span": name_of_span(one.start_us),
+            "span": one.name,
             "until": from_us(one.end_us),
             "state": "in force" if one.released_us is None else "released",
             "reason": one.reason,
@@ -27,7 +27,7 @@ def quarantines_of(bench: Workbench, model: str) -> list[dict[str, Any]]:
             "by": one.released_by,
             "why": one.released_why,
         }
-        for one in bench.journal.quarantines(model, released=None)
+        for one in bench.journal.quarantines(model, released=None, of_labels=None)
     ]
 
 
@@ -44,10 +44,11 @@ def release(bench: Workbench, model: str, span: str, why: str) -> Quarantine:
     InputError
         There is none in force that begins then; where one was let go before, by whom, when and why.
     """
-    name = name_of_span(to_us(read_clock(bench, model, span)))
-    one = next((each for each in bench.journal.quarantines(model) if name_of_span(each.start_us) == name), None)
+    of_labels = LABELS_ONLY if span.endswith(LABELS_ONLY) else ""
+    name = name_of_span(to_us(read_clock(bench, model, span.removesuffix(LABELS_ONLY)))) + of_labels
+    one = next((each for each in bench.journal.quarantines(model, of_labels=None) if each.name == name), None)
     if one is None or not bench.journal.release_quarantine(one, to_us(bench.now()), bench.who, why):
-        raise InputError(_why_not(bench.journal.quarantines(model, released=None), model, name))
+        raise InputError(_why_not(bench.journal.quarantines(model, released=None, of_labels=None), model, name))
     evidence = {"start_us": one.start_us, "end_us": one.end_us, "reason": one.reason}
     bench.registry.record(model, RELEASE, cause=Cause(bench.who, why, evidence), now=bench.now())
     return one
@@ -55,8 +56,8 @@ def release(bench: Workbench, model: str, span: str, why: str) -> Quarantine:
 
 def _why_not(known: Sequence[Quarantine], model: str, name: str) -> str:
     """Say why none that begins at this minute can be let go, and which can."""
-    in_force = ", ".join(name_of_span(each.start_us) for each in known if each.released_us is None) or "none"
-    gone = next((each for each in reversed(known) if name_of_span(each.start_us) == name and each.released_us is not None), None)
+    in_force = ", ".join(each.name for each in known if each.released_us is None) or "none"
+    gone = next((each for each in reversed(known) if each.name == name and each.released_us is not None), None)
     if gone is not None and gone.released_us is not None:
         when = f"{from_us(gone.released_us):%Y-%m-%d %H:%M}"
         return (
@@ -65,5 +66,5 @@ def _why_not(known: Sequence[Quarantine], model: str, name: str) -> str:
     within = next(
         (each for each in known if each.released_us is None and name_of_span(each.start_us) < name < name_of_span(each.end_us)), None
     )
-    hint = "" if within is None else f"; that time lies in the one of {name_of_span(within.start_us)}"
+    hint = "" if within is None else f"; that time lies in the one of {within.name}"
     return f"{model} has no quarantine that begins at {name}; in force: {in_force}{hint}"

@@ -315,7 +315,13 @@ class Journal:
             quarantines.add(connection, Quarantine(model, start_us, end_us, reason, slot_us, turn.now_us))
 
     def quarantines(
-        self, model: str, start_us: int | None = None, end_us: int | None = None, *, released: bool | None = False
+        self,
+        model: str,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        *,
+        released: bool | None = False,
+        of_labels: bool | None = False,
     ) -> list[Quarantine]:
         """Return the quarantines that overlap `start_us <= time < end_us`, the earliest first; None is without end.
 
@@ -323,9 +329,12 @@ class Journal:
         ----------
         released
             Those that were let go in place of those in force; None for both.
+        of_labels
+            Those of labels in place of those of rows; None for both.
         """
         with self._reading() as connection:
-            known = quarantines.find(connection, model, released=released)
+            found = quarantines.find(connection, model, released=released)
+        known = found if of_labels is None else [q for q in found if q.is_of_labels == of_labels]
         return [q for q in known if (start_us is None or q.end_us > start_us) and (end_us is None or q.start_us < end_us)]
 
     def release_quarantine(self, one: Quarantine, now_us: int, who: str, why: str) -> bool:

@@ -23,8 +23,9 @@ def add_release_columns(connection: sa.Connection) -> None:
 
 
 def add(connection: sa.Connection, wanted: Quarantine) -> None:
-    """Set a range aside: with those in force that it touches it becomes one, since the first of them."""
-    touching = [one for one in find(connection, wanted.model, released=False) if _touch(one, wanted)]
+    """Set a range aside: with those in force that it touches, of rows or of labels as it is, it becomes one, since the first of them."""
+    in_force = find(connection, wanted.model, released=False)
+    touching = [one for one in in_force if one.is_of_labels == wanted.is_of_labels and _touch(one, wanted)]
     whole = [*touching, wanted]
     start_us, end_us = min(one.start_us for one in whole), max(one.end_us for one in whole)
     facts = {

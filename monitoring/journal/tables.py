@@ -12,6 +12,8 @@ from training.json_text import from_text
 COMPONENT = "journal"
 VERSION = 5
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
+LABELS_ONLY = "-labels"  # how names of quarantines of labels end
+LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
 RunState = Literal["running", "done", "failed", "abandoned"]
 
 metadata = sa.MetaData()
@@ -258,16 +260,31 @@ class Quarantine:
     released_by: str | None = None
     released_why: str | None = None
 
+    @property
+    def is_of_labels(self) -> bool:
+        """Whether only the labels of the rows are set aside."""
+        return is_of_labels(self.reason)
 
-def name_of_span(start_us: int) -> str:
-    """Return what a quarantine is called: the minute at which it begins.
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return name_of_span(self.start_us, self.reason)
+
+
+def is_of_labels(reason: str) -> bool:
+    """Return whether labels are set aside for this reason, and not rows."""
+    return reason.startswith(LABELS)
+
+
+def name_of_span(start_us: int, reason: str = "") -> str:
+    """Return what a quarantine is called: the minute at which it begins, and whether it is one of labels only.
 
     Examples
     --------
-    >>> name_of_span(90_000_000)
-    '1970-01-01T00:01'
+    >>> name_of_span(90_000_000), name_of_span(90_000_000, "labels_constant")
+    ('1970-01-01T00:01', '1970-01-01T00:01-labels')
     """
-    return f"{from_us(start_us):%Y-%m-%dT%H:%M}"
+    return f"{from_us(start_us):%Y-%m-%dT%H:%M}{LABELS_ONLY if is_of_labels(reason) else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,58 +9,19 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import QUANTILE, ClassDelay, DelayBins
 from monitoring.judging.labels.arrivals import Received
-from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD, THIRDS, apart, differing, remedy
+from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD, apart, differing, remedy
+from monitoring.judging.labels.counts import CELLS, THIRDS, Counts, LabelCounts
+from monitoring.judging.labels.faults import LabelFindings
 from training.clock import duration_us, from_us
 from training.policies import LabelPolicy, WatchingPolicy
 
 LEAST_DUE = 50  # rows that are judged together: of fewer, chance would decide
 LEAST_COMPLETE = 300  # rows that all have their label: less than 1 % come later
-CELLS = len(THIRDS) + 1  # rows whose third is not known are the last
 SURE = 2.0  # standard errors by which a third must fall short
-
-Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelCounts:
-    """The rows of one bucket of model time as of a slot.
-
-    Attributes
-    ----------
-    due, labelled
-        Rows, and those with a label, by third of the score; shape (4,), the last for rows whose third is not known.
-    delays
-        Labels by class and bin of their delay.
-    """
-
-    due: Counts
-    labelled: Counts
-    delays: Mapping[tuple[str, int], int] = field(default_factory=dict)
-
-    def plus(self, other: LabelCounts) -> LabelCounts:
-        """Return the counts of both."""
-        delays = {key: self.delays.get(key, 0) + other.delays.get(key, 0) for key in self.delays.keys() | other.delays.keys()}
-        return LabelCounts(self.due + other.due, self.labelled + other.labelled, delays)
-
-
-@dataclass(frozen=True, slots=True)
-class CountedLabels:
-    """The counts of a model by bucket, as of a slot.
-
-    Attributes
-    ----------
-    how
-        By what they are counted: another way begins anew.
-    """
-
-    how: tuple[object, ...]
-    slot_us: int
-    counts: Mapping[int, LabelCounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +180,8 @@ class Cohorts:
         The mature rows, in order.
     received
         The labels that came, and what became of them.
+    findings
+        What is wrong with labels: where they are broken, or held back, rows are not covered.
     has_labels
         Whether any row of the log has a label.
     blind
@@ -233,6 +196,7 @@ class Cohorts:
     has_labels: bool
     blind: str | None
     received: Received = field(default_factory=Received)
+    findings: LabelFindings = field(default_factory=LabelFindings)
 
     @classmethod
     def of(
@@ -242,18 +206,24 @@ class Cohorts:
         rule: CoverageRule,
         aside: Sequence[Span] = (),
         received: Received | None = None,
+        findings: LabelFindings | None = None,
     ) -> Cohorts:
         """Judge the rows as of a slot."""
-        received = received or Received()
+        received, findings = received or Received(), findings or LabelFindings()
         buckets = _Buckets.of(counts, rule.bucket_us, aside)
-        cohorts = _pooled(buckets, maturity, rule)
+        cohorts = _pooled(buckets, maturity, rule, findings.spans)
         has_labels = any(one.labelled.any() for one in counts.values())
         blind = _blindness(buckets, cohorts, maturity, rule, received) if has_labels else _all_lost(buckets, maturity, rule, received)
-        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind, received)
+        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind, received, findings)
 
     def without(self, spans: Sequence[Span]) -> Cohorts:
         """Return the same without what is set aside too."""
-        return Cohorts.of(self.counts, self.maturity, self.rule, (*self.aside, *spans), self.received) if spans else self
+        aside = (*self.aside, *spans)
+        return Cohorts.of(self.counts, self.maturity, self.rule, aside, self.received, self.findings) if spans else self
+
+    def doubting(self, findings: LabelFindings) -> Cohorts:
+        """Return the same as it is where labels are broken."""
+        return Cohorts.of(self.counts, self.maturity, self.rule, self.aside, self.received, findings)
 
     @property
     def slot_us(self) -> int:
@@ -313,6 +283,8 @@ class Cohorts:
             "by_third_of_score": shares,
             "uncovered": [[span.start_us, span.end_us] for span in self.uncovered],
             "blind": self.blind,
+            "label_faults": [one.to_dict() for one in self.findings.faults],
+            "labels_aside": [[span.start_us, span.end_us] for span in self.findings.spans],
             "came": {"slot": self.received.slot.to_dict(), "lately": self.received.lately.to_dict()},
         }
 
@@ -336,7 +308,7 @@ class _Buckets:
         return cls(starts[keep], due, labelled)
 
 
-def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule) -> tuple[Cohort, ...]:
+def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, broken: Sequence[Span]) -> tuple[Cohort, ...]:
     """Join mature buckets to cohorts of at least 50 rows; what is left at the end belongs to the last one."""
     if maturity.end_us is None:
         return ()
@@ -355,7 +327,9 @@ def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule) -> tuple[
         due, labelled = buckets.due[first:stop].sum(axis=0), buckets.labelled[first:stop].sum(axis=0)
         end_us = min(int(buckets.starts[stop - 1]) + rule.bucket_us, maturity.end_us)
         if due.any():
-            cohorts.append(Cohort(int(buckets.starts[first]), end_us, due, labelled, rule.is_covered(due, labelled)))
+            start_us = int(buckets.starts[first])
+            is_sound = not any(span.start_us < end_us and start_us < span.end_us for span in broken)
+            cohorts.append(Cohort(start_us, end_us, due, labelled, is_sound and rule.is_covered(due, labelled)))
     return tuple(cohorts)
 
 

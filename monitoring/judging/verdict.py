@@ -10,6 +10,7 @@ from monitoring.drift.classic import DriftReport
 from monitoring.drift.watch_report import WatchReport
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
+from monitoring.judging.labels.faults import LabelFault
 from monitoring.judging.performance import PerformanceTest, Score
 from training.clock import duration_us, format_duration, from_us
 from training.evaluation.gate import Decision
@@ -65,6 +66,11 @@ class Evidence:
     def blind(self) -> str | None:
         """That there are too few labels to go by, and what would end it; None otherwise."""
         return None if self.cohorts is None else self.cohorts.blind
+
+    @property
+    def label_faults(self) -> tuple[LabelFault, ...]:
+        """What was found wrong with labels, and not before."""
+        return () if self.cohorts is None else self.cohorts.findings.faults
 
     def remarks(self) -> tuple[str, ...]:
         """Say what else is worth a word of inputs and labels."""
@@ -152,8 +158,8 @@ def judge(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, limits
     if evidence.rollback_test is not None and evidence.rollback_test.accepted:
         reason = f"the previous champion does better on the rows since the promotion: {evidence.rollback_test.reason}"
         return Verdict("roll_back", (reason, *held, *notices, *ended), None, is_dry)
-    if evidence.faults:
-        reasons = tuple(dict.fromkeys(f.sentence() for f in evidence.faults))
+    if evidence.faults or evidence.label_faults:
+        reasons = tuple(dict.fromkeys([*(f.sentence() for f in evidence.faults), *(f.sentence() for f in evidence.label_faults)]))
         blind = () if evidence.blind is None else (evidence.blind,)
         return Verdict("quarantine", (*reasons, *evidence.questions, *held, *blind, *notices, *ended), None, policy.act == "notify")
     trigger, reason = _trigger(evidence, policy, every, limits)
@@ -226,7 +232,9 @@ def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigg
 
 def _notices(evidence: Evidence) -> tuple[str, ...]:
     is_degraded = evidence.performance is not None and evidence.performance.is_degraded
-    return (*evidence.drift.notices(), *([evidence.performance.sentence()] if evidence.performance is not None and is_degraded else []))
+    of_labels = () if evidence.cohorts is None else evidence.cohorts.findings.notices
+    worse = () if evidence.performance is None or not is_degraded else (evidence.performance.sentence(),)
+    return (*evidence.drift.notices(), *worse, *of_labels)
 
 
 def _calm(evidence: Evidence) -> str:

@@ -86,6 +86,7 @@ def gather(
     missing = None if tested is not None or not is_imported(record) else _no_baseline(carried.of(champion).first)
     evidence = Evidence(spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, live, tested, rollback_test, missing)
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
+    asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
     evidence = replace(evidence, questions=asked, cohorts=cohorts)
     return Gathered(evidence, carried, update, released)
 
@@ -101,7 +102,7 @@ def questions(spans: Sequence[Span], known: Sequence[Quarantine], slot_us: int) 
     """
     joined = [_joined(span, [Range(q.start_us, q.end_us) for q in known]) for span in spans]
     old = [span for span in joined if slot_us - span.start_us >= ASKED_AFTER_US]
-    names = [(span.reason, name_of_span(span.start_us)) for span in old]
+    names = [(span.reason, name_of_span(span.start_us, span.reason)) for span in old]
     return tuple(f"{reason} since {name}: if this is how it is now, evergreen quarantine release {name}" for reason, name in names)
 
 

@@ -7,27 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from monitoring.judging.cohorts import (
-    CELLS,
-    Cohorts,
-    CountedLabels,
-    CoverageRule,
-    LabelCounts,
-    Maturity,
-    measured_maturity,
-    where_complete,
-)
+from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DelayBins, class_delays
 from monitoring.judging.labels.arrivals import Arrivals, Received
-from monitoring.judging.labels.blindness import THIRDS
+from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
 from monitoring.log_windows import Range
+from monitoring.loop.label_watch import LabelWatch, classes_of
 from monitoring.loop.new_outcomes import NewOutcomes
 from monitoring.stores import Stores
 from service.count_ledger.tables import bucket_counts
@@ -61,7 +52,8 @@ def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, n
     maturity = where_complete(maturity, counting.until(counts, latest_us), spec.labels, counting.width_us, aside)
     has_labels = any(one.labelled.any() for one in counts.values())
     received = _received(stores, spec, slot_us, has_labels=has_labels)
-    return Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside, received)
+    cohorts = Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside, received)
+    return cohorts.doubting(LabelWatch(stores, spec, champion, thirds, bins).find(cohorts))
 
 
 def _received(stores: Stores, spec: ModelSpec, slot_us: int, *, has_labels: bool) -> Received:
@@ -165,16 +157,16 @@ class _Counting:
         cells = place * CELLS + self._third(part.score)
         due = np.bincount(cells[:0] if labels_only else cells, minlength=len(starts) * CELLS).reshape(-1, CELLS)
         labelled = np.bincount(cells[is_labelled], minlength=len(starts) * CELLS).reshape(-1, CELLS)
-        delays = self._delays(part, place, is_labelled)
+        delays, extremes = self._delays(part, place, is_labelled), self._extremes(part, place[is_labelled], is_labelled)
         for number, start in enumerate(starts.tolist()):
-            more = LabelCounts(due[number], labelled[number], delays.get(number, {}))
+            more = LabelCounts(due[number], labelled[number], delays.get(number, {}), extremes.get(number))
             counts[start] = counts[start].plus(more) if start in counts else more
 
     def _delays(self, part: Outcomes, place: Places, is_labelled: npt.NDArray[np.bool_]) -> dict[int, dict[tuple[str, int], int]]:
         """Count labels by bucket, class and bin of their delay."""
-        if self.spec.labels.delay_rows is not None or not is_labelled.any():
+        if not is_labelled.any():
             return {}
-        names, kind = self._classes(part.label[is_labelled])
+        names, kind = classes_of(part.label[is_labelled], self.spec, self.thirds)
         late = self.bins.places(np.maximum(part.labelled_us - part.event_us, 0)[is_labelled])
         keys, numbers = np.unique(np.stack([place[is_labelled], kind, late]), axis=1, return_counts=True)
         delays: dict[int, dict[tuple[str, int], int]] = {}
@@ -182,12 +174,16 @@ class _Counting:
             delays.setdefault(bucket, {})[names[number_of_class], delay] = number
         return delays
 
-    def _classes(self, labels: npt.NDArray[Any]) -> tuple[list[str], Places]:
-        """Return the names of classes, or of the thirds in which numbers lie, and the place of each label's in them."""
-        if not self.spec.schema.is_classification:
-            return [*(f"the {name} third" for name in THIRDS), "all"], self._third(labels)
-        names, kind = np.unique(labels, return_inverse=True)
-        return [f"class {name}" for name in names.tolist()], kind
+    def _extremes(self, part: Outcomes, place: Places, is_labelled: npt.NDArray[np.bool_]) -> dict[int, tuple[float, float]]:
+        """Return the least and the largest label by bucket; none of classes."""
+        if self.spec.schema.is_classification:
+            return {}
+        labels, order = part.label[is_labelled], np.argsort(place, kind="stable")
+        buckets, first = np.unique(place[order], return_index=True)
+        if not len(buckets):
+            return {}
+        low, high = (each.reduceat(labels[order], first).tolist() for each in (np.minimum, np.maximum))
+        return dict(zip(buckets.tolist(), zip(low, high, strict=True), strict=True))
 
     def _third(self, values: npt.NDArray[np.float64]) -> Places:
         if self.thirds is None:

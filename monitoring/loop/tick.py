@@ -196,6 +196,8 @@ def act(watch: Watch, turn: Turn, spec: ModelSpec, run: Run, evidence: Evidence,
     stores, conclusion, rollback_test = watch.stores, Conclusion("", "; ".join(verdict.reasons)), evidence.rollback_test
     if verdict.kind in ("quarantine", "roll_back") and not verdict.is_dry:
         set_aside(watch, turn, evidence)
+    for one in evidence.label_faults:  # also where the loop only notifies: no model is touched by it
+        stores.journal.add_quarantine(turn, evidence.model, one.start_us, one.end_us, one.kind, slot_us=evidence.slot_us)
     if verdict.kind == "roll_back" and not verdict.is_dry and rollback_test is not None:
         conclusion = watch.retraining.roll_back(turn, spec, evidence.champion, rollback_test, evidence.slot_us)
         step = ROLLED_BACK if conclusion.outcome == "rolled_back" else ProbationStep()

@@ -239,7 +239,7 @@ class _Writer:
 
     def _conflict(self, row: _LoggedRow, label: str) -> Status:
         common = {"id_prefix": row.prefix, "row": row.row, "model": self._model}
-        self._conflicts.append({**common, "label": label, "received_us": self._received_us})
+        self._conflicts.append({**common, "label": label, "received_us": self._received_us, "known_us": self._model_now_us})
         return "conflict"
 
     def write(self, connection: sa.Connection, came: Mapping[Status, int]) -> None:

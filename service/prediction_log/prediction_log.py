@@ -15,7 +15,7 @@ from service.count_ledger.counted_measures import CountedMeasures, Known, active
 from service.count_ledger.counts import LedgerRow, Wanted, read_buckets, read_ledger, read_rows_by_bucket, read_segments
 from service.prediction_log.forgetting import forget
 from service.prediction_log.labels import LabelItem, LabelResult, LabelRules, write_labels
-from service.prediction_log.reading import Arrived, LoggedPrediction, LoggedRows, read_arrivals, read_prediction, read_rows
+from service.prediction_log.reading import Arrived, LoggedPrediction, LoggedRows, read_arrivals, read_conflicts, read_prediction, read_rows
 from service.prediction_log.rolling_up import RollUp, roll_up
 from service.prediction_log.tables import (
     Clock,
@@ -128,6 +128,12 @@ class PredictionLog:
         self.prepare()
         with self._database.read() as connection:
             return read_arrivals(connection, model, start_us, end_us)
+
+    def conflicts(self, model: str, start_us: int, known_before_us: int) -> dict[int, int]:
+        """Count rows of which the labels that came differ, by event time. See `read_conflicts`."""
+        self.prepare()
+        with self._database.read() as connection:
+            return read_conflicts(connection, model, start_us, known_before_us)
 
     # ---- reading -----------------------------------------------------------------------------------------------
 

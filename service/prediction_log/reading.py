@@ -12,7 +12,7 @@ import orjson
 import sqlalchemy as sa
 
 from service.prediction_log.labels import age_us
-from service.prediction_log.tables import label_arrivals, layouts, predictions
+from service.prediction_log.tables import label_arrivals, label_conflicts, layouts, predictions
 from training.schema.feature import Feature
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, Rows, object_column
@@ -96,6 +96,16 @@ def read_arrivals(connection: sa.Connection, model: str, start_us: int | None, e
     chosen = sa.select(table.bucket_us, table.result, table.age, table.labels).where(table.model == model, since, table.bucket_us < end_us)
     rows = connection.execute(chosen.order_by(table.bucket_us, table.result, table.age))
     return [Arrived(bucket_us, result, age_us(age) if result == "too_late" else 0, labels) for bucket_us, result, age, labels in rows]
+
+
+def read_conflicts(connection: sa.Connection, model: str, start_us: int, known_before_us: int) -> dict[int, int]:
+    """Count the rows from an event time on for which another label came before a model time, by event time."""
+    table, conflicts = predictions.c, label_conflicts.c
+    known = conflicts.model == model, conflicts.known_us < known_before_us
+    rows = sa.select(conflicts.id_prefix, conflicts.row).where(*known).distinct().subquery()
+    joined = sa.and_(table.id_prefix == rows.c.id_prefix, table.row == rows.c.row)
+    chosen = sa.select(table.event_us, sa.func.count()).join_from(rows, predictions, joined).where(table.event_us >= start_us)
+    return {int(event_us): int(number) for event_us, number in connection.execute(chosen.group_by(table.event_us))}
 
 
 def read_prediction(connection: sa.Connection, identity: str) -> LoggedPrediction | None:

@@ -14,7 +14,7 @@ from training.storage.database import Database, upsert
 from training.storage.migrations import hold_version
 
 COMPONENT = "log"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 REQUEST_ID_LETTERS, TRACE_ID_LETTERS, KEY_LETTERS = 64, 32, 64
 
 predictions = sa.Table(
@@ -68,8 +68,10 @@ label_conflicts = sa.Table(
     sa.Column("model", sa.String(64), nullable=False),
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Column("known_us", sa.BigInteger),
     sa.Index("label_conflicts_by_row", "id_prefix", "row"),
 )
+"""Labels of rows that have another; `received_us` is the machine's time, `known_us` model time, null in those from before version 7."""
 
 label_requests = sa.Table(
     "label_requests",
@@ -200,14 +202,26 @@ def _add_label_requests(connection: sa.Connection) -> None:
     """Go from version 5 to 6: two tables more, which are made where they are missing."""
 
 
-_STEPS = {2: _add_request_and_trace, 3: _add_key_name, 4: _count_by_known, 5: _count_labels, 6: _add_label_requests}
+def _date_conflicts(connection: sa.Connection) -> None:
+    _add_columns(connection, label_conflicts.c.known_us)
+
+
+_STEPS = {
+    2: _add_request_and_trace,
+    3: _add_key_name,
+    4: _count_by_known,
+    5: _count_labels,
+    6: _add_label_requests,
+    7: _date_conflicts,
+}
 
 
 def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
-    present = {column["name"] for column in sa.inspect(connection).get_columns(predictions.name)}
-    for column in (column for column in columns if column.name not in present):
-        kind = column.type.compile(dialect=connection.dialect)
-        connection.execute(sa.text(f"ALTER TABLE {predictions.name} ADD COLUMN {column.name} {kind}"))
+    for column in columns:
+        present = {each["name"] for each in sa.inspect(connection).get_columns(column.table.name)}
+        if column.name not in present:
+            kind = column.type.compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"))
 
 
 def lock_clock(connection: sa.Connection, model: str) -> Clock:

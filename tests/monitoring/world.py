@@ -161,8 +161,8 @@ class World:
             own_ids=[str(t) for t in rows.time_us.tolist()],
             features={n: [None if v != v else v for v in c.tolist()] for n, c in rows.columns.items()},
             outputs=prediction.label.tolist(),
-            probabilities=prediction.probability.tolist(),
-            classes=list(prediction.classes),
+            probabilities=None if prediction.probability is None else prediction.probability.tolist(),
+            classes=None if prediction.classes is None else list(prediction.classes),
         )
         facts, count = self.facts("rain", loaded.version), RowCounter([record], self.facts).count
         rules, first = {"rain": facts.rule}, {"rain": (facts.measures, facts.bucket_us)}
@@ -252,8 +252,8 @@ def open_world(folder: Path, model_file: str, database_url: str | None = None) -
     return World(open_stores(home, database_url or f"sqlite:///{home.database}"), parse_spec(model_file))
 
 
-def train_first(world: World, history_days: int) -> World:
+def train_first(world: World, history_days: int, rows: Rows | None = None) -> World:
     world.stores.registry.put_model(world.spec)
-    version = world.train(weather(0, 0, history_days))
+    version = world.train(weather(0, 0, history_days) if rows is None else rows)
     world.stores.registry.promote("rain", version, expected=None, cause=Cause("test", "the first"), now=world.machine_now)
     return world

@@ -332,6 +332,23 @@ def read_rows(folder: Path, digest: str, schema: Schema) -> Rows:
     return rows
 
 
+def read_labels(folder: Path, digest: str, schema: Schema) -> tuple[Values, npt.NDArray[np.int64]]:
+    """Read the labels, and the times, of what `write_rows` kept, without rows that have none; it is not verified.
+
+    Raises
+    ------
+    DataError
+        When the rows are not there.
+    """
+    try:
+        table = pq.read_table(folder / f"{digest}.parquet", columns=[_TARGET, _TIME])
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError([DataProblem(None, digest, str(error), "the stored rows")], str(folder)) from error
+    target, time_us = _stored(table, _TARGET, number=not schema.is_classification), table[_TIME].to_numpy()
+    is_known = ~pd.isna(target)
+    return target[is_known], time_us[is_known]
+
+
 def _stored(table: pa.Table, name: str, *, number: bool) -> Values:
     if number:
         return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)

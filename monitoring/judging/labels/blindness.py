@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
-import numpy.typing as npt
 
 from monitoring.judging.label_delays import QUANTILE, ClassDelay
+from monitoring.judging.labels.counts import THIRDS, Counts
 from training.clock import duration_us
 
 LEAST_DUE_OF_THIRD = 20
-THIRDS = ("lowest", "middle", "highest")
 SAID_APART = 2.0  # times by which the delays of two classes differ
-
-Counts = npt.NDArray[np.int64]
 
 
 def apart(due: Counts, labelled: Counts) -> str:

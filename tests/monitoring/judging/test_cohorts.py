@@ -8,10 +8,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from monitoring.judging.cohorts import Cohorts, CoverageRule, LabelCounts, Maturity, measured_maturity, where_complete
+from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import ClassDelay
 from monitoring.judging.labels.arrivals import Arrivals, Received
+from monitoring.judging.labels.counts import LabelCounts
 from training.policies import LabelPolicy, RetentionPolicy
 
 DAY = 86_400_000_000

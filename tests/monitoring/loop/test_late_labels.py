@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from monitoring.loop.label_counts import read_cohorts, thirds_of
 from monitoring.stores import Stores
 from service.prediction_log.labels import LabelRules
 from service.prediction_log.prediction_log import PredictionLog
-from tests.monitoring.world import DAY_US, MODEL_FILE, World, weather
+from tests.monitoring.world import DAY_US, MODEL_FILE, World, open_world, train_first, weather
 from training.model_file.model_spec import ModelSpec
 from training.profiles.reference import Reference
 from training.schema.rows import Rows
@@ -217,6 +218,67 @@ def test_a_model_whose_labels_name_no_prediction_of_it_is_blind(world: World) ->
     newest = world.stores.journal.verdicts("rain")[0]
     assert newest.verdict == "blind"
     assert "labels that came name no row of this model's log" in newest.reasons[0]
+
+
+def test_labels_that_got_stuck_are_set_aside_and_not_their_rows(world: World) -> None:
+    rows, watch, journal = weather(1, FIRST, 40), world.monitor(), world.stores.journal
+    stuck = Rows(rows.columns, np.where((rows.time_us >= 70 * DAY_US) & (rows.time_us < 74 * DAY_US), "no", rows.labels), rows.time_us)
+    world.answer(stuck.between(FIRST * DAY_US, 78 * DAY_US))
+    world.settle(watch)
+
+    (slot,) = (v for v in journal.verdicts("rain") if v.slot_us == 77 * DAY_US)
+    (one,) = journal.quarantines("rain", of_labels=True)
+    assert slot.verdict == "quarantine"
+    assert slot.reasons[0].startswith("labels of rows from 1970-03-12 00:00 to 1970-03-14 00:00: all 80 are one value, class no, at most ")
+    assert (one.start_us // DAY_US, one.end_us // DAY_US, one.reason) == (70, 74, "labels_constant")
+    assert (one.name, journal.quarantines("rain")) == ("1970-03-12T00:00-labels", [])
+    assert slot.evidence["labels"]["unseen"] == (76 - FIRST - 4) * 40
+    assert slot.evidence["rows"] == 14 * 40
+    assert watch.metrics.registry.get_sample_value("evergreen_label_faults", {"model": "rain"}) == 2
+
+    journal.release_quarantine(one, 5, "ann", "it did not rain")
+    world.answer(stuck.between(78 * DAY_US, 86 * DAY_US))
+    world.settle(watch)
+
+    newest = journal.verdicts("rain")[0]
+    assert (newest.slot_us // DAY_US, newest.verdict != "quarantine") == (84, True)
+    assert newest.evidence["cohorts"]["labels_aside"] == []
+    assert newest.evidence["labels"]["unseen"] == (83 - FIRST - 2) * 40  # nobody labelled day 77
+
+
+def test_labels_of_which_others_came_too_are_set_aside(world: World) -> None:
+    rows, watch = weather(1, FIRST, 60), world.monitor()
+    world.answer(rows.between(FIRST * DAY_US, 112 * DAY_US))
+    doubtful = rows.between(106 * DAY_US, 108 * DAY_US)
+    world.label(Rows(doubtful.columns, np.where(doubtful.labels == "yes", "no", "yes"), doubtful.time_us))
+    world.answer(rows.between(112 * DAY_US, 120 * DAY_US))
+    world.settle(watch)
+
+    spans = world.stores.journal.quarantines("rain", of_labels=True)
+    assert [(q.start_us // DAY_US, q.end_us // DAY_US, q.reason) for q in spans] == [(106, 108, "labels_conflicting")]
+    assert world.stores.log.conflicts("rain", 106 * DAY_US, 112 * DAY_US)[106 * DAY_US] == 1
+    assert world.stores.log.conflicts("rain", 0, 111 * DAY_US) == {}
+
+
+def test_numbers_that_got_stuck_are_set_aside_too(tmp_path: Path) -> None:
+    world = open_world(tmp_path, MODEL_FILE.replace('task: binary\n  positive: "yes"', "task: regression").replace("log_loss", "mae"))
+    history, rows = (with_numbers(weather(0, 0, FIRST)), with_numbers(weather(1, FIRST, 20)))
+    train_first(world, FIRST, history)
+    stuck = Rows(rows.columns, np.where((rows.time_us >= 70 * DAY_US) & (rows.time_us < 72 * DAY_US), 0.5, rows.labels), rows.time_us)
+
+    world.answer(stuck)
+    counted = read_cohorts(world.stores, world.spec, world.champion, 77 * DAY_US)
+    world.close()
+
+    assert counted.counts[70 * DAY_US].extremes == (0.5, 0.5)
+    assert [(one.start_us // DAY_US, one.end_us // DAY_US, one.kind) for one in counted.findings.faults] == [(70, 72, "labels_constant")]
+    assert [(span.start_us // DAY_US, span.end_us // DAY_US) for span in counted.uncovered] == [(70, 72)]
+
+
+def with_numbers(rows: Rows) -> Rows:
+    """Return the rows with a number as their label, which clouds say something of."""
+    rng = np.random.default_rng(3)
+    return Rows(rows.columns, np.nan_to_num(rows.columns["cloud"]) + rng.normal(0, 1, len(rows)), rows.time_us)
 
 
 def without_answers(reference: Reference) -> Reference:

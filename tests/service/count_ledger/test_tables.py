@@ -14,7 +14,7 @@ from service.count_ledger.tables import FORMER_COUNTS, bucket_counts, metadata, 
 from service.prediction_log.labels import LabelItem
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.records import Record
-from service.prediction_log.tables import COMPONENT, SCHEMA_VERSION, label_arrivals, predictions
+from service.prediction_log.tables import COMPONENT, SCHEMA_VERSION, label_arrivals, label_conflicts, predictions
 from service.prediction_log.writing import DrainedBatch
 from tests.databases import migrate_further
 from tests.service.counting import counted_rows
@@ -31,7 +31,7 @@ def tables_of_version_3() -> tuple[sa.MetaData, sa.Table]:
     """Return the tables as version 3 had them, and that of the counts."""
     former = sa.MetaData()
     for table in metadata.sorted_tables:
-        if table not in (predictions, bucket_counts, profile_bins, label_arrivals):
+        if table not in (predictions, bucket_counts, profile_bins, label_arrivals, label_conflicts):
             table.to_metadata(former)
     columns = [
         sa.Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
@@ -39,6 +39,8 @@ def tables_of_version_3() -> tuple[sa.MetaData, sa.Table]:
         if column.name != "late_us"
     ]
     sa.Table("predictions", former, *columns)
+    dated = [column.name for column in label_conflicts.columns if column.name != "known_us"]
+    sa.Table("label_conflicts", former, *(sa.Column(name, label_conflicts.c[name].type, primary_key=name == "number") for name in dated))
     keys = {"model": sa.String(64), "bins_id": sa.String(64), "bucket_us": sa.BigInteger(), "version": sa.String(64)}
     counts = sa.Table(
         FORMER_COUNTS,
@@ -81,6 +83,7 @@ def test_what_becomes_of_labels_is_counted_from_the_version_on_that_counts_it(fo
     log.label("bikes", [LabelItem("yes")], NOW)
 
     assert [(one.result, one.labels) for one in log.arrivals("bikes", None, 1)] == [("unknown", 1)]
+    assert log.conflicts("bikes", 0, 1) == {}
 
 
 def test_who_goes_on_with_version_3_is_told_that_the_database_is_out_of_reach_and_changes_nothing(
