@@ -21,6 +21,8 @@ SMALLEST_BLOCK_ROWS = 8
 NORMAL_975 = 1.959964  # the 97.5 % point of the normal distribution
 RELATIVE = frozenset({"mae", "rmse", "log_loss", COST})  # metrics without a natural scale: their tolerance is a share of the baseline
 
+CHALLENGER_LIVE = "challenger_live"  # in the evidence of a promotion: the score on the gate's rows, which are live ones
+
 Function = Callable[[npt.NDArray[Any], Prediction], float]
 
 
@@ -190,14 +192,22 @@ def pool(a: Score, b: Score) -> Score:
     return Score(a.metric, value, max(value - half, least), min(value + half, most), n, (a.n * a.coverage + b.n * b.coverage) / n)
 
 
-def choose_baseline(holdout: Score | None, first: Score | None, *, level: float, tolerance: float) -> tuple[Score, str] | None:
+def choose_baseline(
+    promised: Score | None, first: Score | None, *, level: float, tolerance: float, source: str = "holdout"
+) -> tuple[Score, str] | None:
     """Choose what the champion's later scores are held against.
 
-    Its own first live rows are the better yardstick (same stream, same labels), unless they were already worse than the
-    holdout promised: then the promise stands.
+    Its own first live rows are the better yardstick (same stream, same labels), unless they were already worse than what was
+    promised: then the promise stands.
+
+    Parameters
+    ----------
+    promised, source
+        What was known of the champion before it answered, and from where: of one that passed a gate its score on the gate's rows, which
+        are newer than its holdout's; of another the holdout's.
     """
     if first is None:
-        return None if holdout is None else (holdout, "holdout")
-    if holdout is not None and _loss(first, holdout, level)[1] > _limit(holdout, tolerance):
-        return holdout, "holdout"
+        return None if promised is None else (promised, source)
+    if promised is not None and _loss(first, promised, level)[1] > _limit(promised, tolerance):
+        return promised, source
     return first, "its first live rows"

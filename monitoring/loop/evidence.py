@@ -13,7 +13,7 @@ from monitoring.journal.drift_watch import WatchUpdate
 from monitoring.journal.tables import TICK, Quarantine, name_of_span
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Known, Span, find, learn, quarantine, without_released
-from monitoring.judging.performance import PerformanceTest, Score, choose_baseline, compare, pool, score
+from monitoring.judging.performance import CHALLENGER_LIVE, PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.judging.verdict import Evidence, Labels
 from monitoring.log_windows import Range, Windows, take
 from monitoring.loop.drift_watch import report_of, stop, watch
@@ -82,7 +82,8 @@ def gather(
     cohorts = cohorts.without(spans)
     without_labels = (*aside, *(Range(s.start_us, s.end_us) for s in cohorts.uncovered))
     labels = known_labels(windows, record, cohorts, carry, without_labels)
-    live, tested, carried = measure_performance(windows, spec, record, cohorts, carry.of(champion), without_labels)
+    promise = promised(stores.registry, record, spec.watched_by.name)
+    live, tested, carried = measure_performance(windows, spec, record, promise, cohorts, carry.of(champion), without_labels)
     missing = None if tested is not None or not is_imported(record) else _no_baseline(carried.of(champion).first)
     evidence = Evidence(spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, live, tested, rollback_test, missing)
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
@@ -162,7 +163,13 @@ def known_labels(windows: Windows, record: VersionRecord, cohorts: Cohorts, carr
 
 
 def measure_performance(
-    windows: Windows, spec: ModelSpec, record: VersionRecord, cohorts: Cohorts, carry: Carry, aside: Sequence[Range]
+    windows: Windows,
+    spec: ModelSpec,
+    record: VersionRecord,
+    promise: tuple[Score | None, str],
+    cohorts: Cohorts,
+    carry: Carry,
+    aside: Sequence[Range],
 ) -> tuple[Score | None, PerformanceTest | None, Carry]:
     """Score the champion's own answers on rows that matured since the last test, and test them once.
 
@@ -183,7 +190,7 @@ def measure_performance(
         return None, None, carry
     if is_imported(record) and (carry.first is None or carry.first.n < BASELINE_ROWS):
         return live, None, replace(carry, tested_us=end_us, first=_first(carry.first, live, None))
-    tested = _test(live, None if is_imported(record) else _holdout(record, spec.watched_by.name), carry.first, spec, end_us)
+    tested = _test(live, promise, carry.first, spec, end_us)
     return live, tested, replace(carry, tested_us=end_us, first=_first(carry.first, live, tested))
 
 
@@ -192,9 +199,9 @@ def is_imported(record: VersionRecord) -> bool:
     return str(record.manifest.get("algorithm", "")).startswith(IMPORTED)
 
 
-def _test(live: Score, holdout: Score | None, first: Score | None, spec: ModelSpec, end_us: int) -> PerformanceTest | None:
-    policy = spec.watching.performance
-    chosen = choose_baseline(holdout, first, level=policy.level, tolerance=policy.tolerance)
+def _test(live: Score, promise: tuple[Score | None, str], first: Score | None, spec: ModelSpec, end_us: int) -> PerformanceTest | None:
+    policy, (score_before, origin) = spec.watching.performance, promise
+    chosen = choose_baseline(score_before, first, level=policy.level, tolerance=policy.tolerance, source=origin)
     if chosen is None:
         return None
     baseline, source = chosen
@@ -215,9 +222,23 @@ def _first(first: Score | None, live: Score, tested: PerformanceTest | None) -> 
     return live if first is None else pool(first, live)
 
 
-def _holdout(record: VersionRecord, metric: str) -> Score | None:
-    stored = record.metrics.get(metric)
+def promised(registry: Registry, record: VersionRecord, metric: str) -> tuple[Score | None, str]:
+    """Return what was known of a version before it answered: its score on the gate's rows, else on its holdout; and which it is.
+
+    The gate's rows are the newest there were and live ones, as those it is held to; the holdout's are older by all that lay between.
+    Of a version fitted elsewhere nobody knows what it has seen.
+    """
+    line = registry.last_promotion(record.model, record.version)
+    gated = None if line is None else _stored(line.evidence.get(CHALLENGER_LIVE), metric)
+    if gated is not None:
+        return gated, "the gate's rows"
+    return None if is_imported(record) else _stored(record.metrics.get(metric), metric), "holdout"
+
+
+def _stored(stored: object, metric: str) -> Score | None:
     if not isinstance(stored, Mapping) or any(stored.get(k) is None for k in ("value", "low", "high", "n")):
+        return None
+    if stored.get("metric", metric) != metric:
         return None
     return Score(metric, float(stored["value"]), float(stored["low"]), float(stored["high"]), int(stored["n"]))
 

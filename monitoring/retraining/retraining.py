@@ -10,6 +10,7 @@ from typing import Any, Literal
 from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, Run
+from monitoring.judging.performance import CHALLENGER_LIVE, score
 from monitoring.judging.verdict import Evidence, Limits, Verdict
 from monitoring.log_windows import Range
 from monitoring.retraining import probation
@@ -236,7 +237,12 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
         champion_sha256=champion.manifest.model_sha256,
         challenger_sha256=challenger.manifest.model_sha256,
     )
-    if spec.costs is None or not len(unseen):
+    if not len(unseen):
+        return decision
+    live = score(unseen.labels, new, spec.watched_by)
+    if live is not None:
+        decision = replace(decision, evidence={**decision.evidence, CHALLENGER_LIVE: live.to_dict()})
+    if spec.costs is None:
         return decision
     costs = {name: float(spec.costs.of_rows(unseen.labels, each.label).mean()) for name, each in (("champion", old), ("challenger", new))}
     return replace(decision, evidence={**decision.evidence, **{f"{name}_cost": value for name, value in costs.items()}})

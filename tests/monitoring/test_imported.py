@@ -98,7 +98,7 @@ def test_an_imported_champion_has_no_baseline_before_its_live_rows_make_one(worl
     tests, firsts = [], []
     for day in (70, 80, 90, 100, 109):
         cohorts = read_cohorts(here.stores, here.spec, here.champion, day * DAY_US)
-        _, tested, carry = measure_performance(windows, here.spec, record, cohorts, carry, ())
+        _, tested, carry = measure_performance(windows, here.spec, record, (None, "holdout"), cohorts, carry, ())
         tests.append(tested)
         firsts.append(0 if carry.first is None else carry.first.n)
 

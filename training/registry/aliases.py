@@ -12,7 +12,8 @@ from training.registry.tables import AliasRecord, Cause, ModelRecord, VersionRec
 from training.storage.database import upsert
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MOVES, REMOVE = ("promote", "rollback"), "remove"
+PROMOTE, REMOVE = "promote", "remove"
+MOVES = (PROMOTE, "rollback")
 
 
 def promote(

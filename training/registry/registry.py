@@ -16,6 +16,7 @@ from training.registry.aliases import (
     CHAMPION,
     MOVES,
     PREVIOUS,
+    PROMOTE,
     REMOVE,
     find_alias,
     known_model,
@@ -302,6 +303,14 @@ class Registry:
             statement = statement.where(tables.ledger.c.model == model)
         with self._reading() as connection:
             return [LedgerEntry.of(row) for row in connection.execute(statement)]
+
+    def last_promotion(self, model: str, version: str) -> LedgerEntry | None:
+        """Return the line of the last promotion of a version, with the evidence it stood on; None where it never was champion."""
+        wanted = (tables.ledger.c.model == model, tables.ledger.c.version == version, tables.ledger.c.action == PROMOTE)
+        statement = sa.select(tables.ledger).where(*wanted).order_by(tables.ledger.c.seq.desc()).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else LedgerEntry.of(row)
 
     def _reading(self) -> AbstractContextManager[sa.Connection]:
         self.prepare()

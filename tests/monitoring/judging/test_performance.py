@@ -90,6 +90,7 @@ def test_the_first_live_rows_are_the_baseline_unless_they_were_bad_already() -> 
     assert choose_baseline(promised, same, level=0.01, tolerance=0.02) == (same, "its first live rows")
     assert choose_baseline(promised, bad, level=0.01, tolerance=0.02) == (promised, "holdout")
     assert choose_baseline(promised, None, level=0.01, tolerance=0.02) == (promised, "holdout")
+    assert choose_baseline(promised, bad, level=0.01, tolerance=0.02, source="the gate's rows") == (promised, "the gate's rows")
     assert choose_baseline(None, None, level=0.01, tolerance=0.02) is None
 
 

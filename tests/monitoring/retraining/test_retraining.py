@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from monitoring.judging.performance import CHALLENGER_LIVE
 from tests.monitoring.world import CHILD, DAY_US, LEARNS_TEN_DAYS, ON_LABELS, World, weather
 
 
@@ -23,6 +26,16 @@ def test_a_changed_world_is_learned_and_the_challenger_promoted(make: Callable[.
     assert world.probations() == [("passed", 2)]
     assert world.accuracy(first, rows.between(90 * DAY_US, 105 * DAY_US)) < 0.25
     assert world.accuracy(second, rows.between(90 * DAY_US, 105 * DAY_US)) > 0.7
+    assert baselines_of(world, second)[0] == ("the gate's rows", 200)
+
+
+def baselines_of(world: World, version: str) -> list[tuple[str, int]]:
+    """Return what a version was held to at each slot that tested it, and how many rows that stood on."""
+    line = world.stores.registry.last_promotion("rain", version)
+    assert line is not None
+    assert line.evidence[CHALLENGER_LIVE]["value"] == pytest.approx(line.evidence["challenger_score"], abs=1e-6)
+    tests = [v.evidence["performance"] for v in reversed(world.stores.journal.verdicts("rain")) if v.evidence["champion"] == version]
+    return [(test["source"], test["baseline"]["n"]) for test in tests if test is not None]
 
 
 def test_a_worse_challenger_is_refused_and_the_refusal_is_in_the_ledger(make: Callable[..., World]) -> None:
