@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitoring.drift.episodes import Acknowledgement, Episode
-from monitoring.journal import carries, drift_watch, leases, outcomes, probations, quarantines, runs, tables, verdicts
+from monitoring.journal import carries, drift_watch, leases, outcomes, probations, quarantines, requests, runs, tables, verdicts
 from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import StoredReference, WatchState, WatchUpdate
 from monitoring.journal.leases import Turn
@@ -219,10 +219,7 @@ class Journal:
             drift_watch.take_back(connection, model, after_us)
             outcomes.take_back(connection, model, after_us)
             probations.take_back(connection, model, after_us)
-            is_behind = tables.runs.c.model == model, tables.runs.c.slot_us > after_us
-            slots = connection.scalar(sa.select(sa.func.count()).where(*is_behind, tables.runs.c.job == TICK))
-            connection.execute(tables.runs.delete().where(*is_behind))
-            return int(slots or 0)
+            return runs.take_back(connection, model, after_us)
 
     # verdicts, what a slot hands on, quarantines
 
@@ -333,8 +330,8 @@ class Journal:
             Those of labels in place of those of rows; None for both.
         """
         with self._reading() as connection:
-            found = quarantines.find(connection, model, released=released)
-        known = found if of_labels is None else [q for q in found if q.is_of_labels == of_labels]
+            every = quarantines.find(connection, model, released=released)
+        known = every if of_labels is None else [q for q in every if q.is_of_labels == of_labels]
         return [q for q in known if (start_us is None or q.end_us > start_us) and (end_us is None or q.start_us < end_us)]
 
     def release_quarantine(self, one: Quarantine, now_us: int, who: str, why: str) -> bool:
@@ -373,23 +370,18 @@ class Journal:
 
     def add_request(self, model: str, kind: str, *, who: str, machine_now: datetime, args: Mapping[str, Any] | None = None) -> int:
         """Ask the loop for something by hand, such as `retrain` or `check`; return the request's number."""
-        row = {"model": model, "kind": kind, "who": who, "args": to_text(args or {}), "created_us": to_us(machine_now)}
         with self._writing(None) as connection:
-            statement = tables.requests.insert().values(row).returning(tables.requests.c.id)
-            return int(connection.execute(statement).scalar_one())
+            return requests.add(connection, model, kind, who, args or {}, to_us(machine_now))
 
     def requests(self, model: str, *, waiting: bool = True) -> list[Request]:
         """Return the requests for a model, the oldest first: those that wait, or all."""
-        wanted = [tables.requests.c.model == model]
-        wanted += [tables.requests.c.taken_run.is_(None)] if waiting else []
         with self._reading() as connection:
-            return [Request.of(row) for row in connection.execute(sa.select(tables.requests).where(*wanted).order_by(tables.requests.c.id))]
+            return requests.find(connection, model, waiting=waiting)
 
     def take_request(self, turn: Turn, request_id: int, run_id: str) -> bool:
         """Write down which run does a request; return whether it was still waiting."""
-        waiting = tables.requests.c.id == request_id, tables.requests.c.taken_run.is_(None)
         with self._writing(turn.guard) as connection:
-            return connection.execute(tables.requests.update().where(*waiting).values(taken_run=run_id)).rowcount == 1
+            return requests.take(connection, request_id, run_id)
 
     def _reading(self) -> AbstractContextManager[sa.Connection]:
         self.prepare()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from monitoring.errors import RunEndedError
 from monitoring.journal import leases
 from monitoring.journal.leases import Turn
-from monitoring.journal.tables import Attempt, Run, RunState
+from monitoring.journal.tables import TICK, Attempt, Run, RunState
 from monitoring.journal.tables import runs as table
 from training.json_text import to_text
 from training.registry.tables import Guard
@@ -87,6 +87,14 @@ def abandon_before(connection: sa.Connection, turn: Turn) -> list[Run]:
     for run_id in names:
         end(connection, run_id, "abandoned", turn.now_us, error=f"abandoned: its monitor lost the lease to token {turn.token}")
     return [find(connection, run_id) for run_id in names]
+
+
+def take_back(connection: sa.Connection, model: str, after_us: int) -> int:
+    """Forget the runs of slots behind a model time; return how many slots they were."""
+    is_behind = table.c.model == model, table.c.slot_us > after_us
+    slots = connection.scalar(sa.select(sa.func.count()).where(*is_behind, table.c.job == TICK))
+    connection.execute(table.delete().where(*is_behind))
+    return int(slots or 0)
 
 
 def find(connection: sa.Connection, run_id: str) -> Run:

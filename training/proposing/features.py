@@ -6,15 +6,13 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from training.dataset.report import MOST_LEVELS
 from training.proposing.facts import Facts, Signs, Span
 from training.proposing.text_cells import DIGITS, is_plain_number, nearly_dates
-from training.proposing.yaml_text import flow, scalar, sequence
+from training.proposing.yaml_text import flow, in_rows, number, scalar, sequence
 from training.schema.feature import MAX_LETTERS
-from training.schema.schema import normalise_label
 from training.schema.spellings import INFINITE, MOST_WHOLE, PERCENT, has_decimal_comma, is_accounting, is_infinite_word, spelled_alike
 from training.schema.times import YYYYMMDD
 
@@ -223,7 +221,7 @@ def _number(facts: Facts, span: Span, signs: Signs) -> Proposal:
         proposal.remarks.append(f"{facts.infinite.total():,} infinite, which counts as missing")
     least, most = bounds(span)
     proposal.remarks.insert(0, f"seen {number(span.low)} to {number(span.high)}")
-    proposal.remarks += [f"{said}, empty those cells" for said in far_codes(facts, span, signs).values()]
+    proposal.remarks += [f"{remark}, empty those cells" for remark in far_codes(facts, span, signs).values()]
     if (part := calendar_part(facts.name, span)) is not None:
         proposal.remarks.append(f"a calendar number ({part}), of which a time tells more")
     proposal.remarks.append(f"bounds: minimum: {least}, maximum: {most}, out_of_range: error")
@@ -365,28 +363,6 @@ def _shown(text: object) -> str:
     return scalar(whole if len(whole) <= _SHOWN_LETTERS else whole[: _SHOWN_LETTERS - 1] + "…")
 
 
-def in_rows(count: int) -> str:
-    """Return in how many rows something is.
-
-    Examples
-    --------
-    >>> in_rows(1), in_rows(1200)
-    ('in 1 row', 'in 1,200 rows')
-    """
-    return "in 1 row" if count == 1 else f"in {count:,} rows"
-
-
-def number(value: float) -> str:
-    """Write a number that was seen.
-
-    Examples
-    --------
-    >>> number(1767225600.0), number(0.1234567), number(-3)
-    ('1767225600', '0.123457', '-3')
-    """
-    return f"{value:.0f}" if value == math.floor(value) and abs(value) < 1e15 else f"{value:g}"
-
-
 def bounds(span: Span) -> tuple[str, str]:
     """Return bounds that hold all numbers of a span and half its width more, rounded outwards; at least zero where all are.
 
@@ -411,12 +387,3 @@ def _bound(value: float, unit: float) -> str:
     digits = max(-math.floor(math.log10(unit)), 0)
     text = f"{value:.{digits}f}" if digits <= 15 and abs(value) < 1e15 else repr(value)
     return text if "." not in text or "e" in text else text.rstrip("0").rstrip(".")
-
-
-def names_of_classes(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return how often each class occurs, in its one spelling."""
-    classes: dict[str, int] = {}
-    for text, count in counts.items():
-        name = normalise_label(text)
-        classes[name] = classes.get(name, 0) + count
-    return classes

@@ -9,8 +9,9 @@ from training.dataset.report import FEW_OF_CLASS, of_rows
 from training.dataset.report import LEAST_ROWS as LEAST_LABELLED
 from training.errors import DataProblem
 from training.proposing.facts import Facts, Signs, Span
-from training.proposing.features import far_codes, names_of_classes, number, number_span, sure_words
-from training.proposing.yaml_text import scalar, sequence
+from training.proposing.features import far_codes, number_span, sure_words
+from training.proposing.yaml_text import number, scalar, sequence
+from training.schema.schema import normalise_label
 from training.schema.spellings import spelled_alike
 
 MOST_CLASSES = 50
@@ -76,7 +77,7 @@ def propose_target(facts: Facts, signs: Signs) -> Target:
     far = far_codes(facts, span, signs)
     unknown = sequence([*missing, *far])
     advice = f": missing: {unknown}" if facts.is_text else ", empty those cells"
-    remarks = [f"seen {number(span.low)} to {number(span.high)}", *(f"{said}{advice}" for said in far.values())]
+    remarks = [f"seen {number(span.low)} to {number(span.high)}", *(f"{remark}{advice}" for remark in far.values())]
     return Target(missing=missing, remarks=remarks)
 
 
@@ -148,3 +149,12 @@ def _odd_one(facts: Facts) -> str:
 
 def _refused(facts: Facts, got: str, wanted: str) -> Target:
     return Target(problems=[DataProblem(None, facts.name, got, wanted)])
+
+
+def names_of_classes(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how often each class occurs, in its one spelling."""
+    classes: dict[str, int] = {}
+    for text, count in counts.items():
+        name = normalise_label(text)
+        classes[name] = classes.get(name, 0) + count
+    return classes

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from training.errors import DataProblem
 from training.proposing.facts import Facts, Signs
-from training.proposing.features import calendar_part, in_rows, number_span, time_formats
+from training.proposing.features import calendar_part, number_span, time_formats
 from training.proposing.text_cells import nearly_dates
-from training.proposing.yaml_text import flow, scalar
+from training.proposing.yaml_text import flow, in_rows, scalar
 
 _PARTS = ("year", "month", "day", "hour")
 _FEW = 5

@@ -1,8 +1,9 @@
-"""Values as YAML that reads back as the same text, on one line."""
+"""Values as YAML that reads back as the same text, on one line; numbers as people read them."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 
@@ -48,3 +49,25 @@ def sequence(values: object) -> str:
     '["no", a]'
     """
     return f"[{', '.join(map(scalar, values))}]"  # type: ignore[call-overload]
+
+
+def in_rows(count: int) -> str:
+    """Return in how many rows something is.
+
+    Examples
+    --------
+    >>> in_rows(1), in_rows(1200)
+    ('in 1 row', 'in 1,200 rows')
+    """
+    return "in 1 row" if count == 1 else f"in {count:,} rows"
+
+
+def number(value: float) -> str:
+    """Write a number that was seen.
+
+    Examples
+    --------
+    >>> number(1767225600.0), number(0.1234567), number(-3)
+    ('1767225600', '0.123457', '-3')
+    """
+    return f"{value:.0f}" if value == math.floor(value) and abs(value) < 1e15 else f"{value:g}"

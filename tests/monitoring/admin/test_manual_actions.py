@@ -44,7 +44,7 @@ def test_an_acknowledged_episode_says_what_comes_next(days: int, is_reference: b
     bench = Workbench({"EVERGREEN_HOME": str(world.stores.home.path), "EVERGREEN_DATABASE_URL": world.stores.database.url})
     open_an_episode(bench, 63 * DAY_US)
 
-    told = acknowledge(bench, "rain", 1, "it is so now", is_reference=is_reference)
+    answer = acknowledge(bench, "rain", 1, "it is so now", is_reference=is_reference)
 
-    assert told == after
+    assert answer == after
     bench.close()

@@ -446,7 +446,7 @@ def test_dates_with_underscores_are_times(written: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "code", "said"),
+    ("others", "code", "remark"),
     [
         ([3, 20, 31], -999, "-999 (in 2 rows) is far from all others (3 to 31): if it means missing, empty those cells"),
         ([0.5, 20.25, 31.5], 9999, "9999 (in 2 rows) is far from all others (0.5 to 31.5): if it means missing, empty those cells"),
@@ -458,7 +458,7 @@ def test_dates_with_underscores_are_times(written: str, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_number_that_may_stand_for_missing_is_named_in_a_comment(
-    others: list[float], code: float, said: str | None, suffix: str, tmp_path: Path
+    others: list[float], code: float, remark: str | None, suffix: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"codes{suffix}"
     table = pd.DataFrame({"x": [*others * 30, code, code], "y": ["a", "b"] * 46})
@@ -466,7 +466,7 @@ def test_a_number_that_may_stand_for_missing_is_named_in_a_comment(
 
     text = propose(path, "y").text
 
-    assert (said in text) if said else ("is far from" not in text)
+    assert (remark in text) if remark else ("is far from" not in text)
 
 
 def test_a_target_that_may_be_unknown_is_named_with_the_line_to_paste(tmp_path: Path) -> None:
