@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from monitoring.journal.outcomes import Outcome
+from monitoring.journal.outcomes import KeptSums, Outcome
 from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Span
-from monitoring.judging.live_metrics import Reading, fairness_names
+from monitoring.judging.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks
 from monitoring.judging.outcome_sums import OutcomeSums, add_up
-from monitoring.judging.performance import Score
 from monitoring.log_windows import Range
 from monitoring.stores import Stores
 from training.clock import duration_us
@@ -51,14 +49,6 @@ class BucketScore(NamedTuple):
     low: float | None
     high: float | None
     segment: str
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentScore:
-    """A metric over mature, covered buckets of one segment (empty: of all rows), with its jackknife interval."""
-
-    segment: str
-    score: Score
 
 
 def performance_history(
@@ -124,9 +114,10 @@ def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence
     start_us = end_us - max(duration_us(SPAN), duration_us(spec.watching.window))
     by_segment = {}
     for segment in _segments(stores, spec, new):
-        sums = _judged(stores, spec, cohorts, (start_us, end_us), segment, new)
+        stored = _kept(stores, spec.model, segment, start_us)
+        sums = _judged(spec, cohorts, (start_us, end_us), stored, [one for one in new if one.segment == segment])
         if sum(one.n for one in sums.values()) >= (LEAST_LABELS if segment else 1):
-            by_segment[segment] = list(sums.values())
+            by_segment[segment] = joined_blocks(list(sums.values()))
     most = sorted(by_segment, key=lambda segment: (segment != ALL, -sum(one.n for one in by_segment[segment])))[: MOST_SEGMENTS + 1]
     coverage = cohorts.share(start_us, covered_only=True)
     scores = []
@@ -147,7 +138,8 @@ def bucket_losses(
     end_us = cohorts.end_us
     if end_us is None or end_us <= start_us:
         return []
-    sums = _judged(stores, spec, cohorts, (start_us, end_us), segment, new)
+    stored = _by_bucket(stores.journal.outcomes.find(spec.model, start_us, end_us, segment))
+    sums = _judged(spec, cohorts, (start_us, end_us), stored, [one for one in new if one.segment == segment])
     reading = _reading(spec, spec.watched_by.name, sums.values())
     return [reading.bucket_loss(at, one, segment) for at, one in sums.items()]
 
@@ -161,12 +153,12 @@ def baseline_of(
 
 
 def _judged(
-    stores: Stores, spec: ModelSpec, cohorts: Cohorts, span: tuple[int, int], segment: str, new: Sequence[Outcome]
+    spec: ModelSpec, cohorts: Cohorts, span: tuple[int, int], stored: Mapping[int, OutcomeSums], new: Sequence[Outcome]
 ) -> dict[int, OutcomeSums]:
     """Return the sums of the mature, covered buckets of a span, in order; quarantined ones are no cohort's."""
-    stored = stores.journal.outcomes.find(spec.model, *span, segment)
-    more = [one for one in new if one.segment == segment and span[0] <= one.bucket_us < span[1]]
-    sums, width_us = _by_bucket([*stored, *more]), duration_us(spec.watching.bucket)
+    sums, width_us = dict(stored), duration_us(spec.watching.bucket)
+    for one in new:
+        sums[one.bucket_us] = sums[one.bucket_us].plus(one.sums) if one.bucket_us in sums else one.sums
     starts = [one.start_us for one in cohorts.cohorts]
 
     def is_judged(at: int) -> bool:
@@ -174,7 +166,21 @@ def _judged(
         holds = place >= 0 and at + width_us <= cohorts.cohorts[place].end_us
         return holds and cohorts.cohorts[place].is_covered and not _is_aside(at, width_us, cohorts.aside)
 
-    return {at: one for at, one in sums.items() if is_judged(at)}
+    return {at: sums[at] for at in sorted(sums) if span[0] <= at < span[1] and is_judged(at)}
+
+
+def _kept(stores: Stores, model: str, segment: str, start_us: int) -> dict[int, OutcomeSums]:
+    """Return the stored sums by bucket; of those that were read at an earlier slot only what became known since is read."""
+    stored = stores.journal.outcomes
+    counted_us, kept = stored.counted_us(model), stores.outcome_sums.get((model, segment))
+    sums: dict[int, OutcomeSums] = {}
+    after_us = -1
+    if kept is not None and kept.start_us <= start_us and stored.rolled_up_us(model) <= kept.counted_us <= counted_us:
+        sums, after_us = {at: one for at, one in kept.sums.items() if at >= start_us}, kept.counted_us
+    for at, more in _by_bucket(stored.find(model, start_us, EVER_US, segment, after_us=after_us)).items():
+        sums[at] = sums[at].plus(more) if at in sums else more
+    stores.outcome_sums[model, segment] = KeptSums(counted_us, start_us, sums)
+    return sums
 
 
 def _by_bucket(outcomes: Iterable[Outcome]) -> dict[int, OutcomeSums]:

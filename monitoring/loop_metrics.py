@@ -30,6 +30,7 @@ from training.registry.tables import LedgerEntry
 logger = logging.getLogger(__name__)
 
 MOST_COLUMNS = 10  # of one model that have series of their own
+MOST_SEGMENTS = 4  # of one model whose live score has a series of its own, those with the most labels
 MOST_EPISODES = 3  # of one model whose beginning has a series of its own, the newest
 KINDS = ("keep", "watch", "retrain", "blind", "quarantine", "roll_back")
 CURRENT = "current"
@@ -56,6 +57,10 @@ GAUGES: Declared = {
     "quality_confidence_high": ("Upper end of the score's 95 % interval.", _QUALITY),
     "evaluation_rows": ("Rows the score stands on.", _QUALITY),
     "quality_baseline": ("What the score is held against.", ("model", "metric")),
+    "live_score": ("Score over the newest mature, covered buckets of all rows (no segment), or of one.", ("model", "metric", "segment")),
+    "live_score_low": ("Lower end of the 95 % interval of all rows' live score.", ("model", "metric")),
+    "live_score_high": ("Upper end of the 95 % interval of all rows' live score.", ("model", "metric")),
+    "live_rows": ("Labelled rows the live score stands on.", ("model", "metric")),
     "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
     "label_faults": ("Label faults found in the last slot.", ("model",)),
     "slot_labels": ("Labels that came in the last slot, by what became of them.", ("model", "result")),
@@ -99,7 +104,7 @@ class LoopMetrics(Collector):
 
     Notes
     -----
-    At most 100 series a model, 40 of them of its features, however many columns it has. When the database is away there
+    At most 120 series a model, 40 of them of its features, however many columns it has. When the database is away there
     are none: `evergreen_db_up` says so.
     """
 
@@ -240,6 +245,7 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
         yield "label_faults", (), len(cohorts.get("label_faults", ()))
         came = cohorts.get("came", {}).get("slot", {})
         yield from (("slot_labels", (result,), came.get(result, 0)) for result in RESULTS)
+    yield from _of_live(evidence.get("live", ()))
     score, performance = evidence["score"], evidence["performance"]
     if score is not None:
         labels = (score["metric"], CURRENT)
@@ -249,6 +255,17 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
         yield "evaluation_rows", labels, score["n"]
     if performance is not None:
         yield "quality_baseline", (performance["baseline"]["metric"],), performance["baseline"]["value"]
+
+
+def _of_live(scores: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+    """Return the scores of all rows, and the metric that is watched of the segments with the most labels."""
+    whole = [one for one in scores if not one["segment"]]
+    watched = [one for one in scores if one["segment"] and whole and one["metric"] == whole[0]["metric"]]
+    for one in (*whole, *sorted(watched, key=lambda one: -one["n"])[:MOST_SEGMENTS]):
+        yield "live_score", (one["metric"], one["segment"]), one["value"]
+    for one in whole[:1]:
+        labels = (one["metric"],)
+        yield from (("live_score_low", labels, one["low"]), ("live_score_high", labels, one["high"]), ("live_rows", labels, one["n"]))
 
 
 def _of_columns(columns: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from monitoring.journal.journal import Journal
+from monitoring.journal.outcomes import KeptSums
 from monitoring.judging.data_faults import Known
 from monitoring.judging.labels.counts import CountedLabels
 from monitoring.judging.labels.faults import Group
@@ -35,6 +36,7 @@ class Stores:
     known_faults: dict[str, tuple[Reference, Known]] = field(default_factory=dict)
     label_counts: dict[str, CountedLabels] = field(default_factory=dict)
     taught: dict[object, tuple[Group, ...]] = field(default_factory=dict)
+    outcome_sums: dict[tuple[str, str], KeptSums] = field(default_factory=dict)
 
     def windows(self, spec: ModelSpec) -> Windows:
         """Return the reader of one model's windows."""

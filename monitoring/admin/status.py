@@ -8,10 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.admin.workbench import Workbench
+from monitoring.errors import InputError
+from monitoring.journal.tables import TICK
 from monitoring.judging.labels.arrivals import Arrivals
 from monitoring.judging.silence import has_arrival_clock, silence
+from monitoring.live_performance import performance_history
 from monitoring.loop.evidence import first_unseen
 from monitoring.retraining.plan import why_not_refitted
+from monitoring.stores import Stores
 from service.recording.disk_room import shortage
 from service.settings import from_environment as service_settings
 from training.clock import duration_us, format_duration, from_us, to_us
@@ -44,6 +48,7 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
         "next_look": from_us(next_slot) if next_slot is not None else _first_look(spec, has_champion=champion is not None),
         "last_verdict": f"{last.verdict} at {from_us(last.slot_us):%Y-%m-%d}" if last else None,
         "why": "; ".join(last.reasons) if last else None,
+        **live_of(bench, model),
         "drift": _open_episodes(bench, model) or None,
         "silence": None if watermark is None else _silence(bench, spec, watermark),
         "rows": size.rows,
@@ -53,6 +58,40 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
         "disk": shortage(bench.home.path, service_settings(bench.environment).disk_reserve) or "has room",
         "last_move": f"{moves[0].action} by {moves[0].who}: {moves[0].why}" if moves else None,
     }
+
+
+def live_of(bench: Workbench, model: str) -> dict[str, str | None]:
+    """Say how good the model was over the newest mature, covered buckets as of the last slot, in all and by segment."""
+    slots = [run.slot_us for run in bench.journal.runs(model, TICK, state="done", limit=1)]
+    last = next(iter(bench.journal.verdicts(model, limit=1, slots=slots)), None)
+    scores = [] if last is None else last.evidence.get("live", [])
+    by_segment: dict[str, list[str]] = {}
+    for one in scores:
+        part = f"{one['metric']} {one['value']:.4g} [{one['low']:.4g}, {one['high']:.4g}]"
+        by_segment.setdefault(f"{one['segment']} ({one['n']:,} labels)" if one["segment"] else "", []).append(part)
+    whole = by_segment.pop("", None)
+    labelled = max((one["n"] for one in scores), default=0)
+    return {
+        "live": None if whole is None else f"{', '.join(whole)}; {labelled:,} labels",
+        "segments": "; ".join(f"{segment}: {', '.join(parts)}" for segment, parts in by_segment.items()) or None,
+    }
+
+
+def performance_of(bench: Workbench, model: str, metric: str | None, buckets: int, *, by_segment: bool) -> list[dict[str, Any]]:
+    """List a metric of live rows by bucket, and by segment if wanted, the newest bucket last; as of the last slot.
+
+    Raises
+    ------
+    InputError
+        The metric is not known of live rows.
+    """
+    stores = Stores(bench.home, bench.database, bench.registry, bench.log, bench.journal)
+    try:
+        history = performance_history(stores, model, metric=metric, buckets=buckets, segments=None if by_segment else ("",))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    name = metric or bench.spec(model).watched_by.name
+    return [{"bucket": from_us(one.bucket_us), "metric": name, **one._asdict(), "bucket_us": one.bucket_us} for one in history]
 
 
 def episodes_of(bench: Workbench, model: str, limit: int) -> list[dict[str, Any]]:

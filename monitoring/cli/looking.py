@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, compare, episodes, report."""
+"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, performance, compare, episodes, report."""
 
 from __future__ import annotations
 
@@ -123,6 +123,27 @@ def verdicts_verb(bench: Workbench, limit: int, model: str | None, screen: Scree
     from monitoring.admin.status import verdicts_of
 
     screen.rows("verdicts", verdicts_of(bench, bench.model_named(model), limit), ["slot", "verdict", "reasons"])
+
+
+@click.command("performance")
+@click.option("--metric", help="Another one than the model is watched by, such as accuracy or selection_rate.")
+@click.option("--buckets", default=30, show_default=True, type=click.IntRange(1), help="How many buckets back from model time.")
+@click.option("--segments", "by_segment", is_flag=True, help="Each of watching.segments apart too.")
+@model_option
+@screen_option
+@click.pass_obj
+def performance_verb(bench: Workbench, metric: str | None, buckets: int, by_segment: bool, model: str | None, screen: Screen) -> None:
+    """Show how good the answers were, by the time of their prediction, as far as labels have come: a bucket a line.
+
+    Intervals are 95 %; rows of one bucket are taken as independent.
+
+    Example: evergreen performance --metric accuracy --segments
+    """
+    from monitoring.admin.status import performance_of
+
+    rows = performance_of(bench, bench.model_named(model), metric, buckets, by_segment=by_segment)
+    columns = ["bucket", *(["segment"] if by_segment else []), "n", "coverage", "metric", "value", "low", "high"]
+    screen.rows("performance", rows, columns)
 
 
 @click.command("compare")

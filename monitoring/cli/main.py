@@ -28,6 +28,7 @@ VERBS = {
     "show": "looking",
     "ledger": "looking",
     "verdicts": "looking",
+    "performance": "looking",
     "compare": "looking",
     "episodes": "looking",
     "report": "looking",

@@ -42,6 +42,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptSums:
+    """Sums that a process keeps in memory from slot to slot: those of buckets that begin at `start_us` or later, as of `counted_us`."""
+
+    counted_us: int
+    start_us: int
+    sums: dict[int, OutcomeSums]
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeUpdate:
     """What became known between two slots.
 
@@ -73,17 +82,36 @@ class StoredOutcomes:
     database: Database
     prepare: Callable[[], None]
 
-    def find(self, model: str, start_us: int, end_us: int, segment: str = "") -> list[Outcome]:
-        """Return the sums of a segment in ``start_us <= bucket < end_us``, in the order of the buckets."""
+    def find(self, model: str, start_us: int, end_us: int, segment: str = "", *, after_us: int = -1) -> list[Outcome]:
+        """Return the sums of a segment in ``start_us <= bucket < end_us``, in the order of the buckets.
+
+        Parameters
+        ----------
+        after_us
+            Only what became known at slots after it, of those that can be told apart.
+        """
         chosen = (
             sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums)
             .where(table.c.model == model, table.c.segment == segment, table.c.bucket_us >= start_us, table.c.bucket_us < end_us)
+            .where(table.c.known_slot_us > after_us)
             .order_by(table.c.bucket_us, table.c.known_slot_us, table.c.version)
         )
         self.prepare()
         with self.database.read() as connection:
             rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
         return [Outcome(row.bucket_us, row.version, row.segment, OutcomeSums.from_bytes(row.sums)) for row in rows]
+
+    def counted_us(self, model: str) -> int:
+        """Return the slot as of which labelled rows are counted; 0 before the first."""
+        self.prepare()
+        with self.database.read() as connection:
+            return _counted_us(connection, model)
+
+    def rolled_up_us(self, model: str) -> int:
+        """Return up to which slot they may be rolled up; 0 while none is."""
+        self.prepare()
+        with self.database.read() as connection:
+            return _old_us(connection, model) or 0
 
     def segments(self, model: str) -> list[str]:
         """Return the segments that there are sums of, that of all rows first."""
@@ -137,10 +165,15 @@ def _counted_us(connection: sa.Connection, model: str) -> int:
     return int(connection.scalar(chosen.limit(1)) or 0)
 
 
+def _old_us(connection: sa.Connection, model: str) -> int | None:
+    """Return the newest slot that is done but is none of the last ones; None while there is none."""
+    done = sa.select(runs.c.slot_us).where(runs.c.model == model, runs.c.job == TICK, runs.c.state == "done")
+    return connection.scalar(done.order_by(runs.c.slot_us.desc()).offset(KEPT_SLOTS).limit(1))
+
+
 def _roll_up(connection: sa.Connection, model: str) -> None:
     """Add the sums of all but the last slots that are done to one row each of their bucket, version and segment."""
-    done = sa.select(runs.c.slot_us).where(runs.c.model == model, runs.c.job == TICK, runs.c.state == "done")
-    until_us = connection.scalar(done.order_by(runs.c.slot_us.desc()).offset(KEPT_SLOTS).limit(1))
+    until_us = _old_us(connection, model)
     if until_us is None:
         return
     is_old = table.c.model == model, table.c.known_slot_us > ROLLED_UP, table.c.known_slot_us <= until_us

@@ -99,7 +99,7 @@ class Reading:
         Kuensch, "The jackknife and the bootstrap for general stationary observations" (1989); Busing, Meijer, van der Leeden,
         "Delete-m jackknife for unequal m" (1999).
         """
-        parts = _blocks(blocks)
+        parts = joined_blocks(blocks)
         if len(parts) < FEWEST_BLOCKS:
             return None
         before = list(accumulate(parts, OutcomeSums.plus, initial=OutcomeSums()))
@@ -143,6 +143,18 @@ class Reading:
         return BucketLoss(bucket_us, sums.n, mean, max(squares / sums.n - mean**2, 0.0), segment)
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentScore:
+    """A metric over mature, covered buckets of one segment (empty: of all rows), with its jackknife interval."""
+
+    segment: str
+    score: Score
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"segment": self.segment, **self.score.to_dict()}
+
+
 def fairness_names(task: str, metric: str) -> tuple[str, ...]:
     """Return what is asked of each segment: the metric itself, and what is compared between groups of people.
 
@@ -159,9 +171,11 @@ def fairness_names(task: str, metric: str) -> tuple[str, ...]:
     return (metric, *(name for name in more[task] if name != metric))
 
 
-def _blocks(buckets: Sequence[OutcomeSums]) -> list[OutcomeSums]:
-    """Join neighbouring buckets to up to 25 blocks of about as many rows, of eight at least."""
+def joined_blocks(buckets: Sequence[OutcomeSums]) -> list[OutcomeSums]:
+    """Return up to 25 blocks of neighbouring buckets, of about as many rows each, of eight at least; what is such already stays."""
     some = [one for one in buckets if one.n]
+    if len(some) <= BLOCKS and all(one.n >= SMALLEST_BLOCK_ROWS for one in some):
+        return some
     rows = sum(one.n for one in some)
     number = min(BLOCKS, rows // SMALLEST_BLOCK_ROWS, len(some))
     if not number:

@@ -11,6 +11,7 @@ from monitoring.drift.watch_report import WatchReport
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.labels.faults import LabelFault
+from monitoring.judging.live_metrics import SegmentScore
 from monitoring.judging.performance import PerformanceTest, Score
 from training.clock import duration_us, format_duration, from_us
 from training.evaluation.gate import Decision
@@ -61,6 +62,7 @@ class Evidence:
     no_baseline: str | None = None
     questions: tuple[str, ...] = ()
     cohorts: Cohorts | None = None
+    live: tuple[SegmentScore, ...] = ()
 
     @property
     def blind(self) -> str | None:
@@ -74,7 +76,8 @@ class Evidence:
 
     def remarks(self) -> tuple[str, ...]:
         """Say what else is worth a word of inputs and labels."""
-        return (*self.drift.remarks(), *(() if self.cohorts is None else self.cohorts.remarks()))
+        of_labels = () if self.cohorts is None else (*_not_before(self.cohorts), *self.cohorts.remarks())
+        return (*self.drift.remarks(), *of_labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -92,7 +95,18 @@ class Evidence:
             "probation": None if self.rollback_test is None else dict(self.rollback_test.evidence),
             **({} if self.no_baseline is None else {"no_baseline": self.no_baseline}),
             **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
+            **({"live": [one.to_dict() for one in self.live]} if self.live else {}),
         }  # fmt: skip
+
+
+def _not_before(cohorts: Cohorts) -> tuple[str, ...]:
+    """Say from when on there can be a verdict on performance, while no row is mature."""
+    if cohorts.cohorts or not cohorts.counts:
+        return ()
+    if cohorts.end_us is None:
+        return ("no verdict on performance before as many rows came as labels.delay says",)
+    first_us = min(cohorts.counts) + cohorts.rule.bucket_us + cohorts.maturity.needed_us
+    return (f"no verdict on performance before {from_us(first_us):%Y-%m-%d %H:%M}",) if first_us > cohorts.slot_us else ()
 
 
 @dataclass(frozen=True, slots=True)

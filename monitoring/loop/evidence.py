@@ -10,11 +10,13 @@ from monitoring.drift.classic import DriftReport, drift
 from monitoring.drift.watch_report import WatchReport
 from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import WatchUpdate
+from monitoring.journal.outcomes import Outcome
 from monitoring.journal.tables import TICK, Quarantine, name_of_span
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Known, Span, find, learn, quarantine, without_released
 from monitoring.judging.performance import CHALLENGER_LIVE, PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.judging.verdict import Evidence, Labels
+from monitoring.live_performance import live_scores
 from monitoring.log_windows import Range, Windows, take
 from monitoring.loop.drift_watch import report_of, stop, watch
 from monitoring.loop.references import champions_own, count_under, in_force
@@ -46,7 +48,13 @@ class Gathered:
 
 
 def gather(
-    stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, carry: Carry, rollback_test: Decision | None, *, is_slot: bool = True
+    stores: Stores,
+    spec: ModelSpec,
+    champion: str,
+    cohorts: Cohorts,
+    carry: Carry,
+    rollback_test: Decision | None,
+    new: Sequence[Outcome] | None,
 ) -> Gathered:
     """Read and measure one model as of a slot.
 
@@ -54,9 +62,10 @@ def gather(
     ----------
     cohorts
         The rows that are old enough for their labels, as of the slot.
-    is_slot
-        Whether it is a slot; for a look between two of them drift is as of the last.
+    new
+        What became known of labelled rows at the slot; None for a look between two slots: there drift and live scores are as of the last.
     """
+    is_slot = new is not None
     windows, record, slot_us = stores.windows(spec), stores.registry.version(spec.model, champion), cohorts.slot_us
     before = stores.journal.watch_state(spec.model)
     held = in_force(stores, spec, champion, slot_us, before)
@@ -88,7 +97,7 @@ def gather(
     evidence = Evidence(spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, live, tested, rollback_test, missing)
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
-    evidence = replace(evidence, questions=asked, cohorts=cohorts)
+    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live_scores(stores, spec, cohorts, new or ()))
     return Gathered(evidence, carried, update, released)
 
 

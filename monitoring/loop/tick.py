@@ -165,9 +165,9 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
         carry = replace(carry, move=probation.notice_promotion(stores, turn, spec, slot_us, carry.move))
         new = NewOutcomes.since(stores, spec, champion.version, carry, slot_us)
         cohorts = read_cohorts(stores, spec, champion.version, slot_us, new)
-        carry = replace(carry, counted_us=slot_us)
+        carry, update = replace(carry, counted_us=slot_us), new.update()
         looked = probation.look(stores, spec, cohorts)
-        gathered = gather(stores, spec, champion.version, cohorts, carry, looked.decision)
+        gathered = gather(stores, spec, champion.version, cohorts, carry, looked.decision, update.outcomes)
         evidence, carry = gathered.evidence, gathered.carry
         verdict = judge(
             evidence,
@@ -177,7 +177,7 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
         )
         if verdict.kind == "retrain":
             carry = replace(carry, taught_us=evidence.labels.through_us + 1)
-        stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, new.update())
+        stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, update)
         for span in gathered.released:
             stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
         act(watch, turn, spec, run, evidence, verdict, looked.step)
@@ -225,7 +225,7 @@ def answer(watch: Watch, turn: Turn, spec: ModelSpec, request: Request, at_us: i
     if not is_ours or champion is None or was_begun_before:
         return
     cohorts = read_cohorts(stores, spec, champion.version, at_us)
-    evidence = gather(stores, spec, champion.version, cohorts, journal.carry(spec.model), None, is_slot=False).evidence
+    evidence = gather(stores, spec, champion.version, cohorts, journal.carry(spec.model), None, None).evidence
     limits = watch.retraining.limits(turn, spec, at_us, is_on_probation=probation.is_open(stores, spec.model))
     limits = replace(limits, is_requested=request.kind == RETRAIN)
     verdict = judge(evidence, policy_of(stores, spec, champion.version), spec.watching.every, limits)

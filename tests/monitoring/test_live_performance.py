@@ -5,6 +5,8 @@ Labels come until two days after their rows, so that is how old mature rows are,
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monitoring.cli.main import run
 from monitoring.journal.leases import Turn
 from monitoring.judging.cohorts import Cohorts
 from monitoring.live_performance import LEAST_LABELS, baseline_of, bucket_losses, live_scores, performance_history
@@ -43,8 +46,6 @@ def watched_for_weeks(folder: Path) -> None:
 @pytest.fixture
 def watched(once: Once, tmp_path: Path) -> Iterator[World]:
     """A world whose monitor has judged forty-six days, a copy of one that was made once."""
-    import shutil
-
     shutil.copytree(once("watched-by-place", watched_for_weeks), tmp_path, dirs_exist_ok=True)
     with closing(open_world(tmp_path, BY_PLACE)) as world:
         world.sent = LAST - FIRST  # batches that are in the log
@@ -181,3 +182,37 @@ def test_the_baseline_is_the_first_twenty_eight_days_and_at_least_fifteen_hundre
     assert (learned.loss, learned.n, learned.start_us, learned.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
     assert later is not None
     assert (later.start_us, later.end_us) == (62 * DAY_US, 100 * DAY_US)
+
+
+def test_people_see_it_by_bucket_and_in_the_status(watched: World, capsys: pytest.CaptureFixture[str]) -> None:
+    home = {"EVERGREEN_HOME": str(watched.stores.home.path)}
+
+    codes = [
+        run([*verb, "--json"], home) for verb in (["performance", "--metric", "accuracy", "--buckets", "10", "--segments"], ["status"])
+    ]
+    rows, status = capsys.readouterr().out.split("\n]\n", 1)
+    refused = run(["performance", "--metric", "mae"], home)
+
+    history = performance_history(watched.stores, "rain", metric="accuracy", buckets=10)
+    assert (codes, refused) == ([0, 0], 1)
+    assert [(row["segment"], row["n"], row["value"]) for row in json.loads(rows + "]")] == [(p.segment, p.n, p.value) for p in history]
+    shown = json.loads(status)[0]
+    scores = live_scores(watched.stores, watched.spec, cohorts(watched))
+    loss = next(one.score for one in scores if (one.segment, one.score.metric) == ("place=hill", "log_loss"))
+    assert f"place=hill ({loss.n:,} labels): log_loss {loss.value:.4g} [" in shown["segments"]
+    assert shown["live"].startswith("log_loss ")
+    assert shown["live"].endswith("; 1,120 labels")
+    assert "error: mae is not known of the live rows of rain, a binary model" in capsys.readouterr().err
+
+
+def test_what_a_process_keeps_in_memory_is_what_the_journal_holds(watched: World) -> None:
+    before = live_scores(watched.stores, watched.spec, cohorts(watched))
+    rows = weather(1, FIRST, 60)
+    watched.answer(rows.between(106 * DAY_US, 114 * DAY_US))
+    watched.settle(watched.monitor())
+    went_on = live_scores(watched.stores, watched.spec, cohorts(watched, 112))
+    watched.stores.outcome_sums.clear()
+
+    anew = live_scores(watched.stores, watched.spec, cohorts(watched, 112))
+
+    assert [one.to_dict() for one in went_on] == [one.to_dict() for one in anew] != [one.to_dict() for one in before]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from monitoring.journal.tables import RETRAIN, VerdictRecord
 from monitoring.loop.tick import Watch
@@ -39,6 +42,24 @@ def test_only_the_ten_strongest_columns_have_series() -> None:
     assert [of_names[name] for name in ("drift_score", "drift_floor")] == [strongest] * 2
     assert of_names["drift_evidence_log10"] == strongest - {"resting"}
     assert of_names["feature_missing_ratio"] == {"resting", "wind"}
+
+
+def live(segment: str, metric: str, n: int) -> dict[str, Any]:
+    return {"segment": segment, "metric": metric, "value": n / 1000, "low": 0.4, "high": 0.7, "n": n, "coverage": 1.0}
+
+
+def test_live_scores_of_all_rows_and_the_watched_metric_of_the_largest_segments_have_series() -> None:
+    whole = [live("", "log_loss", 900), live("", "selection_rate", 900)]
+    parts = [live(f"place={n}", metric, 300 + n) for n in range(8) for metric in ("log_loss", "selection_rate")]
+    last = verdict([])
+
+    values = list(of_verdict(replace(last, evidence={**last.evidence, "live": [*whole, *parts]})))
+
+    of_all = {("log_loss", ""): 0.9, ("selection_rate", ""): 0.9} | {("log_loss", f"place={n}"): 0.3 + n / 1000 for n in range(4, 8)}
+    assert {labels: value for name, labels, value in values if name == "live_score"} == pytest.approx(of_all)
+    assert [(name, labels, value) for name, labels, value in values if name.startswith("live_") and name != "live_score"] == [
+        ("live_score_low", ("log_loss",), 0.4), ("live_score_high", ("log_loss",), 0.7), ("live_rows", ("log_loss",), 900),
+    ]  # fmt: skip
 
 
 def test_what_is_told_has_a_declared_name_and_declared_labels(world: World) -> None:

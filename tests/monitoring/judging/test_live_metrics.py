@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from monitoring.judging.live_metrics import LOSS_OF, Reading, fairness_names
+from monitoring.judging.live_metrics import LOSS_OF, Reading, fairness_names, joined_blocks
 from monitoring.judging.outcome_sums import MOST_RANKED, OutcomeSums, add_up, count_outcomes, score_edges
 from monitoring.judging.performance import score
 from training.evaluation.losses import METRICS, cost_metric
@@ -253,6 +253,18 @@ def test_an_interval_over_buckets_of_all_sizes_holds_the_rate_in_nineteen_of_twe
     inside = sum(holds() for _ in range(300))
 
     assert 0.91 * 300 <= inside <= 0.99 * 300
+
+
+def test_blocks_hold_all_rows_and_stay_as_they_are_when_joined_again() -> None:
+    buckets = [OutcomeSums(n) for n in np.random.default_rng(3).integers(0, 40, size=400).tolist()]
+
+    blocks = joined_blocks(buckets)
+
+    assert joined_blocks(blocks) == blocks
+    assert 20 <= len(blocks) <= 25
+    assert sum(one.n for one in blocks) == sum(one.n for one in buckets)
+    assert min(one.n for one in blocks) >= 8
+    assert joined_blocks([OutcomeSums(3), OutcomeSums(2)]) == []
 
 
 KNOWN = [(task, name) for task, name in OF_TASK if name != "r2"]

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from monitoring.drift.classic import ColumnDrift, DriftReport
-from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity
+from monitoring.judging.cohorts import Cohorts, CoverageRule, LabelCounts, Maturity
 from monitoring.judging.data_faults import Fault, Span
+from monitoring.judging.live_metrics import SegmentScore
 from monitoring.judging.performance import Score, compare
 from monitoring.judging.verdict import Evidence, Labels, Limits, Verdict, judge
 from training.clock import duration_us
@@ -372,3 +374,34 @@ def test_blindness_is_said_with_a_fault_too_and_what_was_asked_for_is_said_to_wa
     assert worse.reasons[:3] == ("blind: 12%", f"would retrain: {WORSE.sentence()}", "no retraining yet: the slot is blind")
     assert "blind" not in CALM.to_dict()
     assert replace(CALM, cohorts=BLIND).to_dict()["cohorts"]["blind"] == "blind: 12%"
+
+
+def young(end_us: int | None, needed_us: int) -> Cohorts:
+    """A log of one bucket that began on day 69, as of day 70."""
+    counts = {9 * WEEK_US + 6 * WEEK_US // 7: LabelCounts(np.array([9, 9, 9, 0]), np.array([0, 0, 1, 0]))}
+    return Cohorts.of(counts, Maturity(10 * WEEK_US, end_us, needed_us, needed_us), CoverageRule(0.9, 100, WEEK_US, WEEK_US // 7))
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "remark"),
+    [
+        (young(9 * WEEK_US, WEEK_US), "no verdict on performance before 1970-03-19 00:00"),
+        (young(None, 0), "no verdict on performance before as many rows came as labels.delay says"),
+    ],
+    ids=["by time", "by rows"],
+)
+def test_while_no_row_is_mature_the_verdict_says_before_when_there_is_none_on_performance(cohorts: Cohorts, remark: str) -> None:
+    verdict = judge(replace(CALM, cohorts=cohorts), POLICY, WEEK, Limits())
+
+    assert remark in verdict.reasons
+
+
+def test_live_scores_stand_in_the_evidence() -> None:
+    scores = (SegmentScore("", Score("accuracy", 0.6, 0.58, 0.62, 400)), SegmentScore("place=coast", Score("accuracy", 0.5, 0.4, 0.6, 200)))
+
+    stored = json.loads(json.dumps(replace(CALM, live=scores).to_dict()))
+
+    assert stored["live"][1] == {
+        "segment": "place=coast", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 200, "coverage": 1.0,
+    }  # fmt: skip
+    assert "live" not in CALM.to_dict()
