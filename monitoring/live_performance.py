@@ -12,7 +12,7 @@ from monitoring.journal.outcomes import KeptSums, Outcome
 from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Span
-from monitoring.judging.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks
+from monitoring.judging.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks, leave_one_out
 from monitoring.judging.outcome_sums import OutcomeSums, add_up
 from monitoring.log_windows import Range
 from monitoring.stores import Stores
@@ -122,8 +122,11 @@ def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence
     coverage = cohorts.share(start_us, covered_only=True)
     scores = []
     for segment in sorted(most):
+        left_out = leave_one_out(by_segment[segment])
+        if left_out is None:
+            continue
         for name in fairness_names(spec.schema.task, spec.watched_by.name):
-            score = _reading(spec, name, by_segment[segment]).over(by_segment[segment], coverage)
+            score = _reading(spec, name, by_segment[segment]).jackknife(left_out, coverage)
             scores += [] if score is None else [SegmentScore(segment, score)]
     return tuple(scores)
 

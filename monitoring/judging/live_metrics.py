@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,22 +99,21 @@ class Reading:
         Kuensch, "The jackknife and the bootstrap for general stationary observations" (1989); Busing, Meijer, van der Leeden,
         "Delete-m jackknife for unequal m" (1999).
         """
-        parts = joined_blocks(blocks)
-        if len(parts) < FEWEST_BLOCKS:
-            return None
-        before = list(accumulate(parts, OutcomeSums.plus, initial=OutcomeSums()))
-        behind = list(accumulate(reversed(parts), OutcomeSums.plus, initial=OutcomeSums()))[::-1]
-        whole = before[-1]
+        left_out = leave_one_out(blocks)
+        return None if left_out is None else self.jackknife(left_out, coverage)
+
+    def jackknife(self, blocks: LeftOut, coverage: float = 1.0) -> Score | None:
+        """Return the same as `over`, of blocks that were left out once for several metrics."""
+        whole, rows = blocks.whole, blocks.rows
         value = self.value(whole)
-        left_out = np.array([self.value(one.plus(other)) for one, other in zip(before[:-1], behind[1:], strict=True)])
+        left_out = np.array([self.value(rest) for rest in blocks.rests])
         if not (math.isfinite(value) and np.isfinite(left_out).all()):
             return None
-        rows = np.array([part.n for part in parts], dtype=np.float64)
         times = whole.n / rows
         pseudo = times * value - (times - 1) * left_out
-        centre = len(parts) * value - float(((1 - rows / whole.n) * left_out).sum())
+        centre = len(rows) * value - float(((1 - rows / whole.n) * left_out).sum())
         variance = float(((pseudo - centre) ** 2 / (times - 1)).mean())
-        half = float(special.stdtrit(len(parts) - 1, 0.975)) * math.sqrt(variance)
+        half = float(special.stdtrit(len(rows) - 1, 0.975)) * math.sqrt(variance)
         return Score(self.name, value, *self.metric.interval(value, half), whole.n, coverage)
 
     def within(self, sums: OutcomeSums) -> tuple[float, float]:
@@ -169,6 +168,25 @@ def fairness_names(task: str, metric: str) -> tuple[str, ...]:
         "regression": (MEAN_ERROR,),
     }
     return (metric, *(name for name in more[task] if name != metric))
+
+
+class LeftOut(NamedTuple):
+    """Sums of all blocks, of all but one of them, and the rows of each."""
+
+    whole: OutcomeSums
+    rests: list[OutcomeSums]
+    rows: npt.NDArray[np.float64]
+
+
+def leave_one_out(buckets: Sequence[OutcomeSums]) -> LeftOut | None:
+    """Return the sums of neighbouring buckets without one block each; None with fewer than three blocks of eight rows."""
+    parts = joined_blocks(buckets)
+    if len(parts) < FEWEST_BLOCKS:
+        return None
+    before = list(accumulate(parts, OutcomeSums.plus, initial=OutcomeSums()))
+    behind = list(accumulate(reversed(parts), OutcomeSums.plus, initial=OutcomeSums()))[::-1]
+    rests = [one.plus(other) for one, other in zip(before[:-1], behind[1:], strict=True)]
+    return LeftOut(before[-1], rests, np.array([part.n for part in parts], dtype=np.float64))
 
 
 def joined_blocks(buckets: Sequence[OutcomeSums]) -> list[OutcomeSums]:
