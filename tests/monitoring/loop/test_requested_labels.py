@@ -95,7 +95,7 @@ def test_it_judges_by_drawn_rows_that_stand_for_all(bought: World) -> None:
     assert (spans[-1].start_us <= 63 * DAY_US, spans[-1].end_us) == (True, 84 * DAY_US)
     assert labelled.weights is not None
     assert labelled.weights.sum() == pytest.approx(21 * A_DAY)
-    assert labelled.n_effective < len(labelled) < len(plain)
+    assert labelled.n_effective < len(labelled) <= len(plain)
     assert times.tolist() == labelled.rows.time_us.tolist()
     assert (len(learned), 0.5 * len(labelled) < learned.is_labelled.sum() <= len(labelled)) == (21 * A_DAY, True)
     assert newest.evidence["labels"]["new"] <= len(times) * 2
