@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from service.label_requests.weights import Draw, Labelled, Weights, evenly, read_draws, read_labelled, weigh
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.reading import LoggedRows, is_known
 from service.prediction_log.tables import predictions
@@ -28,6 +30,13 @@ class Range:
 
     start_us: int
     end_us: int
+
+
+class _Span(Protocol):
+    @property
+    def start_us(self) -> int: ...
+    @property
+    def end_us(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +104,10 @@ class Windows:
         with self.database.read() as connection:
             return {int(number) * width_us: n for number, n in connection.execute(chosen)}
 
-    def labelled_times(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> Times:
-        """Return the model times of the labelled rows of a range, in order, without what is set `aside`."""
+    def labelled_times(
+        self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = (), requested: Sequence[Range] = ()
+    ) -> Times:
+        """Return the model times of the labelled rows that `labelled` has, in order."""
         self.log.prepare()
         table = predictions.c
         chosen = (
@@ -112,17 +123,68 @@ class Windows:
         )
         with self.database.read() as connection:
             times = np.fromiter(connection.scalars(chosen), dtype=np.int64)
-        return times[is_kept(times, aside)]
+        times = times[is_kept(times, (*aside, *requested))]
+        if not requested:
+            return times
+        drawn, weights = self._drawn(start_us, end_us, known_by_us, aside, requested)
+        is_used = (weights.rows > 0) & is_kept(drawn.event_us, aside)
+        return np.sort(np.concatenate([times, drawn.event_us[is_used]]))
 
-    def rows(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> Rows:
-        """Return all rows of a range, labelled or not, without what is set `aside`."""
-        rows = self.log.rows(self.model, start_us, end_us, self.schema, known_by=known_by_us).rows
+    def rows(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = (), requested: Sequence[Range] = ()) -> Rows:
+        """Return all rows of a range, labelled or not, without what is set `aside`.
+
+        Of the labels in `requested` ranges those are left that stand for equally many rows: what is learned from needs no weights.
+        """
+        logged = self.log.rows(self.model, start_us, end_us, self.schema, known_by=known_by_us)
+        rows = logged.rows
+        if requested:
+            drawn, weights = self._drawn(start_us, end_us, known_by_us, aside, requested)
+            chosen = {name for name, is_chosen in zip(drawn.ids, evenly(drawn.ids, weights.relative).tolist(), strict=True) if is_chosen}
+            is_chosen = np.fromiter(map(chosen.__contains__, logged.ids), np.bool_, len(rows))
+            rows = rows.unlabelled(~is_kept(rows.time_us, requested) & ~is_chosen)
         return rows.take(is_kept(rows.time_us, aside))
 
-    def labelled(self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = ()) -> LoggedRows:
-        """Return the labelled rows of a range with what was said about them, without what is set `aside`."""
+    def labelled(
+        self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = (), requested: Sequence[Range] = ()
+    ) -> LoggedRows:
+        """Return the labelled rows of a range with what was said about them, without what is set `aside`.
+
+        Parameters
+        ----------
+        requested
+            Ranges in which labels were drawn and answered: the rows in them that stand for others, or themselves, with their weights.
+        """
         labelled = self.log.rows(self.model, start_us, end_us, self.schema, labelled_only=True, known_by=known_by_us)
-        return take(labelled, is_kept(labelled.rows.time_us, aside))
+        labelled = take(labelled, is_kept(labelled.rows.time_us, aside))
+        is_plain = is_kept(labelled.rows.time_us, requested)
+        if is_plain.all():
+            return labelled
+        drawn, weights = self._drawn(start_us, end_us, known_by_us, aside, requested)
+        stands_for = dict(zip(drawn.ids, weights.rows.tolist(), strict=True))
+        each = np.where(is_plain, 1.0, np.array([stands_for.get(name, 0.0) for name in labelled.ids]))
+        return take(replace(labelled, weights=each), each > 0)
+
+    def draws(self, known_by_us: int, aside: Sequence[Range] = ()) -> list[Draw]:
+        """Return the label requests that are answered as of a model time, what is set `aside` left out."""
+        self.log.prepare()
+        with self.database.read() as connection:
+            draws = read_draws(connection, self.model, known_by_us)
+        return [draw for draw in draws if draw.is_answered_but_for(~is_kept(draw.drawn_us, aside))]
+
+    def _drawn(
+        self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range], requested: Sequence[Range]
+    ) -> tuple[Labelled, Weights]:
+        """Return the labelled rows of the requested ranges within a range, in order, and what they stand for."""
+        spans = [(max(start_us, each.start_us), min(end_us, each.end_us)) for each in requested]
+        with self.database.read() as connection:
+            parts = [read_labelled(connection, self.model, start, end, known_by_us) for start, end in sorted(spans) if start < end]
+        labelled = Labelled.joined(parts)
+        return labelled, weigh(labelled, self.draws(known_by_us, aside))
+
+
+def ranges(spans: Iterable[_Span]) -> tuple[Range, ...]:
+    """Return spans without their reasons."""
+    return tuple(Range(span.start_us, span.end_us) for span in spans)
 
 
 def is_kept(times: Times, aside: Iterable[Range]) -> npt.NDArray[np.bool_]:
@@ -144,7 +206,8 @@ def take(logged: LoggedRows, keep: npt.NDArray[np.bool_]) -> LoggedRows:
     if bool(keep.all()):
         return logged
     ids = [name for name, kept in zip(logged.ids, keep.tolist(), strict=True) if kept]
-    return LoggedRows(logged.rows.take(keep), logged.version[keep], logged.prediction.take(keep), ids, logged.labelled_us[keep])
+    weights = None if logged.weights is None else logged.weights[keep]
+    return LoggedRows(logged.rows.take(keep), logged.version[keep], logged.prediction.take(keep), ids, logged.labelled_us[keep], weights)
 
 
 def newest(times: Times, n: int) -> int | None:

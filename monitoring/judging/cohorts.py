@@ -16,6 +16,8 @@ from monitoring.judging.labels.arrivals import Received
 from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD, apart, differing, remedy
 from monitoring.judging.labels.counts import CELLS, THIRDS, Counts, LabelCounts
 from monitoring.judging.labels.faults import LabelFindings
+from monitoring.judging.labels.pooling import firsts, joined, runs
+from monitoring.judging.labels.requested import NO_REQUESTS, Requested
 from training.clock import duration_us, from_us
 from training.policies import LabelPolicy, WatchingPolicy
 
@@ -100,13 +102,20 @@ def where_complete(
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Neighbouring buckets that are judged together; half-open, model time."""
+    """Neighbouring buckets that are judged together; half-open, model time.
+
+    Attributes
+    ----------
+    n_answered
+        Where labels that were drawn speak for all rows, how many of them there are; None where all labels count.
+    """
 
     start_us: int
     end_us: int
     due: Counts
     labelled: Counts
     is_covered: bool
+    n_answered: int | None = None
 
     @property
     def n_due(self) -> int:
@@ -117,6 +126,11 @@ class Cohort:
     def n_labelled(self) -> int:
         """How many of them have a label."""
         return int(self.labelled.sum())
+
+    @property
+    def n_usable(self) -> int:
+        """How many labels there are to go by at least."""
+        return self.n_labelled if self.n_answered is None else self.n_answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +200,8 @@ class Cohorts:
         Whether any row of the log has a label.
     blind
         That there is nothing to go by, and what would end it; None while there is, or too few rows came to know.
+    requested
+        The label requests that are answered.
     """
 
     counts: Mapping[int, LabelCounts]
@@ -197,6 +213,7 @@ class Cohorts:
     blind: str | None
     received: Received = field(default_factory=Received)
     findings: LabelFindings = field(default_factory=LabelFindings)
+    requested: Requested = NO_REQUESTS
 
     @classmethod
     def of(
@@ -207,23 +224,25 @@ class Cohorts:
         aside: Sequence[Span] = (),
         received: Received | None = None,
         findings: LabelFindings | None = None,
+        requested: Requested = NO_REQUESTS,
     ) -> Cohorts:
-        """Judge the rows as of a slot."""
+        """Judge the rows as of a slot; `counts` go until `requested.until` the mature rows end."""
         received, findings = received or Received(), findings or LabelFindings()
         buckets = _Buckets.of(counts, rule.bucket_us, aside)
-        cohorts = _pooled(buckets, maturity, rule, findings.spans)
+        cohorts = _pooled(buckets, maturity, rule, findings.spans, requested)
         has_labels = any(one.labelled.any() for one in counts.values())
-        blind = _blindness(buckets, cohorts, maturity, rule, received) if has_labels else _all_lost(buckets, maturity, rule, received)
-        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind, received, findings)
+        seen = _blindness(buckets, cohorts, maturity, rule, received, requested)
+        blind = seen if has_labels else _all_lost(buckets, maturity, rule, received)
+        return cls(counts, maturity, rule, tuple(aside), cohorts, has_labels, blind, received, findings, requested)
 
     def without(self, spans: Sequence[Span]) -> Cohorts:
         """Return the same without what is set aside too."""
         aside = (*self.aside, *spans)
-        return Cohorts.of(self.counts, self.maturity, self.rule, aside, self.received, self.findings) if spans else self
+        return Cohorts.of(self.counts, self.maturity, self.rule, aside, self.received, self.findings, self.requested) if spans else self
 
     def doubting(self, findings: LabelFindings) -> Cohorts:
         """Return the same as it is where labels are broken."""
-        return Cohorts.of(self.counts, self.maturity, self.rule, self.aside, self.received, findings)
+        return Cohorts.of(self.counts, self.maturity, self.rule, self.aside, self.received, findings, self.requested)
 
     @property
     def slot_us(self) -> int:
@@ -232,21 +251,20 @@ class Cohorts:
 
     @property
     def end_us(self) -> int | None:
-        """The exclusive end of the mature rows; None while there are none."""
-        return self.maturity.end_us
+        """The exclusive end of the rows that are judged; None while there are none."""
+        return self.requested.until(self.maturity.end_us, self.rule.bucket_us)
 
     @property
     def uncovered(self) -> tuple[Span, ...]:
-        """The ranges of mature rows of which too few have a label."""
-        spans: list[Span] = []
-        for one in self.cohorts:
-            if one.is_covered:
-                continue
-            if spans and spans[-1].end_us == one.start_us:
-                spans[-1] = replace(spans[-1], end_us=one.end_us)
-            else:
-                spans.append(Span(one.start_us, one.end_us, "labels are missing"))
-        return tuple(spans)
+        """The ranges of rows of which too few have a label."""
+        missing = joined((one.start_us, one.end_us) for one in self.cohorts if not one.is_covered)
+        return tuple(Span(*each, "labels are missing") for each in missing)
+
+    @property
+    def by_requests(self) -> tuple[Span, ...]:
+        """The ranges of rows that labels which were drawn speak for."""
+        drawn = joined((one.start_us, one.end_us) for one in self.cohorts if one.n_answered is not None)
+        return tuple(Span(*each, "labels were drawn") for each in drawn)
 
     @property
     def covered_end_us(self) -> int | None:
@@ -282,6 +300,7 @@ class Cohorts:
             "labelled": int(labelled.sum()),
             "by_third_of_score": shares,
             "uncovered": [[span.start_us, span.end_us] for span in self.uncovered],
+            "by_requests": [[span.start_us, span.end_us] for span in self.by_requests],
             "blind": self.blind,
             "label_faults": [one.to_dict() for one in self.findings.faults],
             "labels_aside": [[span.start_us, span.end_us] for span in self.findings.spans],
@@ -308,28 +327,26 @@ class _Buckets:
         return cls(starts[keep], due, labelled)
 
 
-def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, broken: Sequence[Span]) -> tuple[Cohort, ...]:
-    """Join mature buckets to cohorts of at least 50 rows; what is left at the end belongs to the last one."""
-    if maturity.end_us is None:
+def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, broken: Sequence[Span], requested: Requested) -> tuple[Cohort, ...]:
+    """Join buckets to cohorts of at least 50 rows, those of which labels were drawn apart; what is left at the end belongs to the last."""
+    end_us = requested.until(maturity.end_us, rule.bucket_us)
+    if end_us is None or maturity.end_us is None:
         return ()
-    firsts, rows = [0], 0
-    for place, n in enumerate(buckets.due[buckets.starts < maturity.end_us].sum(axis=1).tolist()):
-        if rows >= LEAST_DUE:
-            firsts, rows = [*firsts, place], 0
-        rows += n
-    number = int((buckets.starts < maturity.end_us).sum())
-    if not number:
-        return ()
-    if rows < LEAST_DUE and len(firsts) > 1:
-        firsts.pop()
+    starts = buckets.starts[buckets.starts < end_us]
+    is_drawn = requested.cover(starts, rule.bucket_us)
+    is_mature = (starts + rule.bucket_us <= maturity.end_us) | (end_us == maturity.end_us)
     cohorts = []
-    for first, stop in pairwise([*firsts, number]):
-        due, labelled = buckets.due[first:stop].sum(axis=0), buckets.labelled[first:stop].sum(axis=0)
-        end_us = min(int(buckets.starts[stop - 1]) + rule.bucket_us, maturity.end_us)
-        if due.any():
-            start_us = int(buckets.starts[first])
-            is_sound = not any(span.start_us < end_us and start_us < span.end_us for span in broken)
-            cohorts.append(Cohort(start_us, end_us, due, labelled, is_sound and rule.is_covered(due, labelled)))
+    for begin, end in runs(is_drawn, is_mature):
+        for first, stop in pairwise([*firsts(buckets.due[begin:end].sum(axis=1).tolist(), begin, LEAST_DUE), end]):
+            due, labelled = buckets.due[first:stop].sum(axis=0), buckets.labelled[first:stop].sum(axis=0)
+            start_us, last_us = int(starts[first]), min(int(starts[stop - 1]) + rule.bucket_us, end_us)
+            if not due.any():
+                continue
+            due, labelled = (each * (is_mature[first] or is_drawn[first]) for each in (due, labelled))  # others are not due yet
+            is_sound = not any(span.start_us < last_us and start_us < span.end_us for span in broken)
+            is_covered = is_sound and bool(is_mature[first]) and rule.is_covered(due, labelled)
+            n_answered = requested.count(start_us, last_us) if is_sound and is_drawn[first] and not is_covered else None
+            cohorts.append(Cohort(start_us, last_us, due, labelled, is_covered or n_answered is not None, n_answered))
     return tuple(cohorts)
 
 
@@ -342,7 +359,9 @@ def _all_lost(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, receive
     return f"blind: none of the {n_due} rows from {from_us(int(buckets.starts[0])):%Y-%m-%d %H:%M} on is labelled; {received.remedy}"
 
 
-def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity, rule: CoverageRule, received: Received) -> str | None:
+def _blindness(
+    buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity, rule: CoverageRule, received: Received, requested: Requested
+) -> str | None:
     """Say that in twice the time in which `minimum_rows` come and mature, or a slot, fewer covered labelled rows than that came.
 
     Where the log is too young for the delays to be known, rows are due after `labels.delay`, and used when they are mature.
@@ -356,7 +375,8 @@ def _blindness(buckets: _Buckets, cohorts: Sequence[Cohort], maturity: Maturity,
     time_us = max(2 * (due_by_us - int(starts[enough[-1]]) + maturity.patience_us), rule.every_us)
     if starts[0] > due_by_us - time_us:
         return None
-    if sum(one.n_labelled for one in cohorts if one.is_covered and one.end_us > maturity.end_us - time_us) >= rule.minimum_rows:
+    since_us = requested.seen_until(maturity.end_us, maturity.slot_us, rule.every_us) - time_us
+    if sum(one.n_usable for one in cohorts if one.is_covered and one.end_us > since_us) >= rule.minimum_rows:
         return None
     first = int(np.searchsorted(starts, due_by_us - time_us))
     due, labelled = due[first:].sum(axis=0), labelled[first:].sum(axis=0)

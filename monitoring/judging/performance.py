@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from training.evaluation.losses import COST, METRICS, Metric, gain, range_of
+from training.evaluation.losses import COST, METRICS, Floats, Metric, gain, range_of
+from training.evaluation.weighted import effective, weighted
 from training.schema.prediction import Prediction
 
 BLOCKS = 25
@@ -106,8 +107,15 @@ class PerformanceTest:
         }
 
 
-def score(y: npt.NDArray[Any], prediction: Prediction, metric: Metric | str, *, coverage: float = 1.0) -> Score | None:
+def score(
+    y: npt.NDArray[Any], prediction: Prediction, metric: Metric | str, *, coverage: float = 1.0, weights: Floats | None = None
+) -> Score | None:
     """Return a metric with its delete-one-block jackknife interval over up to 25 contiguous blocks.
+
+    Parameters
+    ----------
+    weights
+        How many rows each stands for, where labels were drawn; then `n` is of how many rows of equal weight they tell as much.
 
     Returns
     -------
@@ -122,28 +130,30 @@ def score(y: npt.NDArray[Any], prediction: Prediction, metric: Metric | str, *, 
     if blocks < FEWEST_BLOCKS:
         return None
     judged = METRICS[metric] if isinstance(metric, str) else metric
-    function = judged.function
-    value = _defined(function, y, prediction)
+    value = _defined(judged, y, prediction, weights)
     edges = np.linspace(0, n, blocks + 1).astype(int)
-    left_out = [_defined(function, *_without(y, prediction, a, b)) for a, b in pairwise(edges.tolist())]
+    left_out = [_defined(judged, *_without(y, prediction, weights, a, b)) for a, b in pairwise(edges.tolist())]
     if not all(math.isfinite(v) for v in (value, *left_out)):
         return None
     pseudo = blocks * value - (blocks - 1) * np.array(left_out)
     half = float(special.stdtrit(blocks - 1, 0.975)) * float(pseudo.std(ddof=1)) / math.sqrt(blocks)
+    n = n if weights is None else round(effective(weights))
     return Score(judged.name, value, *judged.interval(value, half), n, coverage)
 
 
-def _defined(function: Function, y: npt.NDArray[Any], prediction: Prediction) -> float:
+def _defined(metric: Metric, y: npt.NDArray[Any], prediction: Prediction, weights: Floats | None) -> float:
     try:
-        return float(function(y, prediction))
+        return float(metric.function(y, prediction)) if weights is None else weighted(metric, y, prediction, weights)
     except ValueError:
         return math.nan
 
 
-def _without(y: npt.NDArray[Any], prediction: Prediction, start: int, stop: int) -> tuple[npt.NDArray[Any], Prediction]:
+def _without(
+    y: npt.NDArray[Any], prediction: Prediction, weights: Floats | None, start: int, stop: int
+) -> tuple[npt.NDArray[Any], Prediction, Floats | None]:
     keep = np.ones(len(y), dtype=bool)
     keep[start:stop] = False
-    return y[keep], prediction.take(keep)
+    return y[keep], prediction.take(keep), None if weights is None else weights[keep]
 
 
 def compare(live: Score, baseline: Score, *, source: str, level: float, tolerance: float, through_us: int) -> PerformanceTest:

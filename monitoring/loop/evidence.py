@@ -17,7 +17,7 @@ from monitoring.judging.data_faults import Fault, Known, Span, find, learn, quar
 from monitoring.judging.performance import CHALLENGER_LIVE, PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.judging.verdict import Evidence, Labels
 from monitoring.live_performance import live_scores
-from monitoring.log_windows import Range, Windows, take
+from monitoring.log_windows import Range, Windows, ranges, take
 from monitoring.loop.drift_watch import report_of, stop, watch
 from monitoring.loop.references import champions_own, count_under, in_force
 from monitoring.loop.watched import Slot
@@ -89,7 +89,7 @@ def gather(
         else:
             moved = report_of(slot, held, before) if before is not None else WatchReport((), 0, held.measures.id, "no slot was judged yet")
     cohorts = cohorts.without(spans)
-    without_labels = (*aside, *(Range(s.start_us, s.end_us) for s in cohorts.uncovered))
+    without_labels = (*aside, *ranges(cohorts.uncovered))
     labels = known_labels(windows, record, cohorts, carry, without_labels)
     promise = promised(stores.registry, record, spec.watched_by.name)
     live, tested, carried = measure_performance(windows, spec, record, promise, cohorts, carry.of(champion), without_labels)
@@ -166,7 +166,7 @@ def known_labels(windows: Windows, record: VersionRecord, cohorts: Cohorts, carr
     seen_us = int(record.manifest["trained_through_us"])
     if end_us is None or end_us <= seen_us:
         return Labels(0, 0, 0.0, seen_us)
-    times = windows.labelled_times(seen_us + 1, end_us, cohorts.slot_us - 1, aside)
+    times = windows.labelled_times(seen_us + 1, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
     new = int((times >= carry.taught_us).sum())
     return Labels(new, len(times), cohorts.share(seen_us + 1), int(times[-1]) if len(times) else seen_us)
 
@@ -190,11 +190,12 @@ def measure_performance(
     end_us = cohorts.covered_end_us
     if end_us is None or end_us <= start_us or cohorts.blind is not None:
         return None, None, carry
-    labelled = windows.labelled(start_us, end_us, cohorts.slot_us - 1, aside)
+    labelled = windows.labelled(start_us, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
     own = take(labelled, labelled.version == record.version)
-    if len(own) < policy.minimum_rows:
+    if own.n_effective < policy.minimum_rows:
         return None, None, carry
-    live = score(own.rows.labels, own.prediction, spec.watched_by, coverage=cohorts.share(start_us, covered_only=True))
+    share = cohorts.share(start_us, covered_only=True)
+    live = score(own.rows.labels, own.prediction, spec.watched_by, coverage=share, weights=own.weights)
     if live is None:
         return None, None, carry
     if is_imported(record) and (carry.first is None or carry.first.n < BASELINE_ROWS):

@@ -5,7 +5,7 @@ The same pass over the log adds up what became known of labelled rows (`NewOutco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DelayBins, class_delays
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
+from monitoring.judging.labels.requested import Requested
 from monitoring.log_windows import Range
 from monitoring.loop.label_watch import LabelWatch, classes_of
 from monitoring.loop.new_outcomes import NewOutcomes
@@ -52,7 +53,9 @@ def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, n
     maturity = where_complete(maturity, counting.until(counts, latest_us), spec.labels, counting.width_us, aside)
     has_labels = any(one.labelled.any() for one in counts.values())
     received = _received(stores, spec, slot_us, has_labels=has_labels)
-    cohorts = Cohorts.of(counting.until(counts, maturity.end_us), maturity, CoverageRule.of(spec.labels, spec.watching), aside, received)
+    rule, requested = CoverageRule.of(spec.labels, spec.watching), _requested(stores, spec, slot_us, aside)
+    until = counting.until(counts, requested.until(maturity.end_us, rule.bucket_us))
+    cohorts = Cohorts.of(until, maturity, rule, aside, received, requested=requested)
     return cohorts.doubting(LabelWatch(stores, spec, champion, thirds, bins).find(cohorts))
 
 
@@ -63,6 +66,12 @@ def _received(stores: Stores, spec: ModelSpec, slot_us: int, *, has_labels: bool
     came = stores.log.arrivals(spec.model, since_us, slot_us)
     slot = Arrivals.of(slot_us - every_us, (one for one in came if one.bucket_us >= slot_us - every_us))
     return Received.of(slot, Arrivals.of(since_us, came), spec.labels, spec.retention)
+
+
+def _requested(stores: Stores, spec: ModelSpec, slot_us: int, aside: Sequence[Span]) -> Requested:
+    """Return the label requests that are answered as of a slot."""
+    draws = stores.windows(spec).draws(slot_us - 1, [Range(span.start_us, span.end_us) for span in aside])
+    return Requested.of(((draw.start_us, draw.end_us) for draw in draws), [draw.drawn_us[draw.is_answered] for draw in draws])
 
 
 def thirds_of(reference: Reference) -> Thirds:

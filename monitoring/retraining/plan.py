@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from monitoring.judging.cohorts import Cohorts
-from monitoring.log_windows import Range, newest
+from monitoring.log_windows import Range, newest, ranges
 from monitoring.stores import Stores
 from training.model_file.model_spec import ModelSpec
 from training.policies import RetrainingPolicy
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
-RANGES = ("aside", "uncovered")
+RANGES = ("aside", "uncovered", "requested")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Plan:
         Quarantined ranges: neither learned nor judged by.
     uncovered
         Ranges of which too few rows have a label: what is there is neither learned nor judged by, but shows what rows look like.
+    requested
+        Ranges that labels speak for which were drawn.
     """
 
     model: str
@@ -52,6 +54,7 @@ class Plan:
     aside: tuple[Range, ...]
     tick_run: str | None = None
     uncovered: tuple[Range, ...] = ()
+    requested: tuple[Range, ...] = ()
 
     @property
     def without_labels(self) -> tuple[Range, ...]:
@@ -64,7 +67,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote, here or in an earlier release, whose plans have `gate_rows` too, and no `uncovered`."""
+        """Read what `to_dict` wrote, here or in an earlier release, whose plans have `gate_rows` too, no `uncovered`, no `requested`."""
         ranges = {name: tuple(Range(int(a), int(b)) for a, b in stored.get(name, ())) for name in RANGES}
         return cls(**{name: value for name, value in stored.items() if name in cls.__slots__} | ranges)
 
@@ -97,9 +100,9 @@ def make_plan(
     if end_us is None or end_us <= seen_us:
         return None
     aside = (*stores.quarantined(spec.model), *spans)
-    uncovered = tuple(Range(s.start_us, s.end_us) for s in cohorts.uncovered)
+    uncovered, requested = ranges(cohorts.uncovered), ranges(cohorts.by_requests)
     known_by_us = slot_us - 1
-    times = windows.labelled_times(seen_us + 1, end_us, known_by_us, (*aside, *uncovered))
+    times = windows.labelled_times(seen_us + 1, end_us, known_by_us, (*aside, *uncovered), requested)
     gate_start_us = newest(times, spec.retraining.gate.rows)
     if gate_start_us is None:
         return None
@@ -119,6 +122,7 @@ def make_plan(
         aside=aside,
         tick_run=tick_run,
         uncovered=uncovered,
+        requested=requested,
     )
 
 

@@ -13,7 +13,7 @@ from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import ProbationRecord
 from monitoring.judging.cohorts import Cohorts
-from monitoring.log_windows import Range, take
+from monitoring.log_windows import ranges, take
 from monitoring.stores import Stores
 from training.clock import duration_us
 from training.errors import ArtifactError, CandidateError
@@ -116,8 +116,8 @@ def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: C
     end_us = cohorts.covered_end_us
     if end_us is None or end_us <= record.started_us or cohorts.blind is not None:
         return None
-    aside = [Range(span.start_us, span.end_us) for span in (*cohorts.aside, *cohorts.uncovered)]
-    labelled = windows.labelled(record.started_us, end_us, cohorts.slot_us - 1, aside)
+    aside = ranges((*cohorts.aside, *cohorts.uncovered))
+    labelled = windows.labelled(record.started_us, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
     own = take(labelled, labelled.version == record.version)
     if len(own) < number * policy.rows:
         return None
@@ -128,7 +128,7 @@ def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: C
     previous = stores.load(spec.model, record.previous).predictor.predict(judged.rows.columns)
     code = stores.registry.version(spec.model, record.version).manifest.get("code")
     metric = judging_metric(spec, judged.rows.labels, [judged.prediction, previous], code)
-    return decide_rollback(judged.prediction, previous, judged.rows.labels, metric, policy, number)
+    return decide_rollback(judged.prediction, previous, judged.rows.labels, metric, policy, number, judged.weights)
 
 
 def judging_metric(spec: ModelSpec, y: Labels, predictions: Sequence[Prediction], code: Mapping[str, Any] | None) -> Metric:

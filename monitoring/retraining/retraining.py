@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import numpy as np
+
 from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, Run
 from monitoring.judging.performance import CHALLENGER_LIVE, score
 from monitoring.judging.verdict import Evidence, Limits, Verdict
-from monitoring.log_windows import Range
+from monitoring.log_windows import Range, take
 from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
@@ -225,8 +227,10 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     """
     champion, challenger = stores.load(spec.model, plan.champion), stores.load(spec.model, version)
     challenger.self_test()
-    rows = stores.windows(spec).labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels).rows
-    unseen = rows.between(max(champion.manifest.trained_through_us, challenger.manifest.trained_through_us) + 1, plan.gate_end_us)
+    windows, seen_us = stores.windows(spec), max(champion.manifest.trained_through_us, challenger.manifest.trained_through_us)
+    logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
+    logged = take(logged, logged.rows.time_us > seen_us)
+    unseen = logged.rows
     old, new = (each.predictor.predict(unseen.columns) for each in (champion, challenger))
     decision = decide(
         old,
@@ -236,6 +240,7 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
         spec.retraining.gate,
         champion_sha256=champion.manifest.model_sha256,
         challenger_sha256=challenger.manifest.model_sha256,
+        weights=logged.weights,
     )
     if not len(unseen):
         return decision
@@ -244,5 +249,6 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
         decision = replace(decision, evidence={**decision.evidence, CHALLENGER_LIVE: live.to_dict()})
     if spec.costs is None:
         return decision
-    costs = {name: float(spec.costs.of_rows(unseen.labels, each.label).mean()) for name, each in (("champion", old), ("challenger", new))}
+    both = (("champion", old), ("challenger", new))
+    costs = {name: float(np.average(spec.costs.of_rows(unseen.labels, each.label), weights=logged.weights)) for name, each in both}
     return replace(decision, evidence={**decision.evidence, **{f"{name}_cost": value for name, value in costs.items()}})

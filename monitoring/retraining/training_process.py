@@ -187,7 +187,7 @@ def with_original(stores: Stores, spec: ModelSpec, champion: str) -> ModelSpec:
 
 def read_training_rows(stores: Stores, spec: ModelSpec, plan: Plan) -> Rows:
     """Read the rows of a run: stored history and rows of the log, without quarantines and gate rows; it learns from the labelled ones."""
-    logged = stores.windows(spec).rows(plan.log_start_us, plan.log_end_us, plan.known_by_us, plan.aside)
+    logged = stores.windows(spec).rows(plan.log_start_us, plan.log_end_us, plan.known_by_us, plan.aside, plan.requested)
     logged = logged.unlabelled(~is_kept(logged.time_us, plan.uncovered))
     history = logged.slice(0, 0) if plan.history is None else read_rows(stores.home.rows, plan.history, spec.schema)
     start_us = None if spec.training.window is None else plan.slot_us - duration_us(spec.training.window)

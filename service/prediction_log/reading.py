@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from service.prediction_log.labels import age_us
 from service.prediction_log.tables import label_arrivals, label_conflicts, layouts, predictions
+from training.evaluation.weighted import effective
 from training.schema.feature import Feature
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, Rows, object_column
@@ -26,7 +27,8 @@ class LoggedRows:
     """Rows of the log in the order of (event time, arrival, id), and what was predicted for them.
 
     `version` is an object array of str; `labelled_us` is the model time of each label, `NOT_LABELLED` without one;
-    ``rows.target`` is None (NaN for numbers) where there is no label.
+    ``rows.target`` is None (NaN for numbers) where there is no label. `weights` say for how many rows each stands where labels were drawn;
+    None where each stands for itself.
     """
 
     rows: Rows
@@ -34,9 +36,15 @@ class LoggedRows:
     prediction: Prediction
     ids: list[str]
     labelled_us: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def n_effective(self) -> float:
+        """Of how many rows of equal weight they tell as much."""
+        return len(self) if self.weights is None else effective(self.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from training.evaluation.losses import METRICS, Metric
+from training.evaluation.weighted import effective, weighted
 from training.policies import GatePolicy, ProbationPolicy
 from training.schema.prediction import Prediction
 
@@ -72,7 +73,7 @@ class Decision:
 
 
 def jackknife_difference(
-    metric: Metric, y: Labels, a: Prediction, b: Prediction, *, blocks: int = BLOCKS, level: float = 0.05
+    metric: Metric, y: Labels, a: Prediction, b: Prediction, *, blocks: int = BLOCKS, level: float = 0.05, weights: Floats | None = None
 ) -> Difference:
     """Estimate by how much `b` is better than `a` on the same rows, leaving out one block of time after the other.
 
@@ -89,6 +90,8 @@ def jackknife_difference(
         Contiguous blocks; fewer are made where they would have less than 8 rows.
     level
         Of each one-sided bound: Student's t with blocks - 1 degrees of freedom.
+    weights
+        How many rows each stands for, where labels were drawn.
 
     Raises
     ------
@@ -114,14 +117,14 @@ def jackknife_difference(
     if count < FEWEST_BLOCKS:
         return Difference(math.nan, math.nan, math.nan, n, count, level)
     edges = np.linspace(0, n, count + 1).round().astype(np.intp)
-    estimate = _gain(metric, y, a, b)
-    left_out = _gains_without_block(metric, y, a, b, edges)
+    estimate = _gain(metric, y, a, b, weights)
+    left_out = _gains_without_block(metric, y, a, b, edges, weights)
     spread = math.sqrt((count - 1) / count * float(((left_out - left_out.mean()) ** 2).sum()))
     reach = float(stdtrit(count - 1, 1 - level)) * spread
     return Difference(estimate, estimate - reach, estimate + reach, n, count, level)
 
 
-def decide(
+def decide(  # 8 parameters: two models, the rows they are judged on, and how
     champion: Prediction,
     challenger: Prediction,
     y: Labels,
@@ -130,6 +133,7 @@ def decide(
     *,
     champion_sha256: str | None = None,
     challenger_sha256: str | None = None,
+    weights: Floats | None = None,
 ) -> Decision:
     """Decide whether a challenger replaces the champion; a tie keeps the champion.
 
@@ -145,6 +149,8 @@ def decide(
         Rows wanted, least gain, level.
     champion_sha256, challenger_sha256
         Digests of the fitted bytes: equal ones are the same model.
+    weights
+        How many rows each stands for, where labels were drawn.
     """
     judged = METRICS[metric] if isinstance(metric, str) else metric
     digests = {"champion_model": champion_sha256, "challenger_model": challenger_sha256}
@@ -152,11 +158,17 @@ def decide(
         return _refused("the challenger is the champion: their fitted bytes are equal", len(y), judged, digests)
     if len(y) < policy.rows:
         return _refused(f"too few rows to judge: {len(y)} of {policy.rows}", len(y), judged, digests)
-    return _compare(champion, challenger, y, judged, policy.level, policy.minimum_gain, digests)
+    return _compare((champion, challenger), y, judged, policy.level, policy.minimum_gain, digests, weights)
 
 
 def decide_rollback(
-    current: Prediction, previous: Prediction, y: Labels, metric: Metric | str, policy: ProbationPolicy, look: int
+    current: Prediction,
+    previous: Prediction,
+    y: Labels,
+    metric: Metric | str,
+    policy: ProbationPolicy,
+    look: int,
+    weights: Floats | None = None,
 ) -> Decision:
     """Decide, at one of the planned looks, whether the previous champion is better than the current one.
 
@@ -166,6 +178,8 @@ def decide_rollback(
         On all rows since the promotion whose labels are in, in the order of time.
     look
         Which look this is, from 1; it is due at `look * policy.rows` rows and is taken once.
+    weights
+        How many rows each stands for, where labels were drawn.
 
     Returns
     -------
@@ -176,7 +190,7 @@ def decide_rollback(
     plan = {"look": look, "looks": policy.looks}
     if len(y) < look * policy.rows:
         return _refused(f"too few rows for look {look}: {len(y)} of {look * policy.rows}", len(y), judged, plan)
-    return _compare(current, previous, y, judged, level, 0.0, plan)
+    return _compare((current, previous), y, judged, level, 0.0, plan, weights)
 
 
 def look_level(k: int, looks: int, level: float) -> float:
@@ -198,12 +212,19 @@ def look_level(k: int, looks: int, level: float) -> float:
 
 
 def _compare(
-    champion: Prediction, challenger: Prediction, y: Labels, metric: Metric, level: float, minimum_gain: float, more: Mapping[str, Any]
+    pair: tuple[Prediction, Prediction],
+    y: Labels,
+    metric: Metric,
+    level: float,
+    minimum_gain: float,
+    more: Mapping[str, Any],
+    weights: Floats | None,
 ) -> Decision:
+    champion, challenger = pair
     if _are_equal(champion, challenger):
         return _refused("the challenger answers every judged row as the champion does", len(y), metric, more)
-    difference = jackknife_difference(metric, y, champion, challenger, level=level)
-    old, new = _score(metric, y, champion), _score(metric, y, challenger)
+    difference = jackknife_difference(metric, y, champion, challenger, level=level, weights=weights)
+    old, new = _score(metric, y, champion, weights), _score(metric, y, challenger, weights)
     accepted = difference.is_defined and difference.low > minimum_gain
     reason = _reason(metric, difference, minimum_gain)
     evidence = {
@@ -216,6 +237,7 @@ def _compare(
         "minimum_gain": minimum_gain,
         "level": level,
         "blocks": difference.blocks,
+        **({} if weights is None else {"effective_rows": round(effective(weights))}),
     }
     return Decision(accepted, reason, difference, old, new, len(y), evidence)
 
@@ -248,25 +270,30 @@ def _are_equal(a: Prediction, b: Prediction) -> bool:
     return other is not None and np.array_equal(a.label, b.label) and np.array_equal(a.probability, other)
 
 
-def _score(metric: Metric, y: Labels, prediction: Prediction) -> float:
+def _score(metric: Metric, y: Labels, prediction: Prediction, weights: Floats | None) -> float:
     try:
-        return float(metric.function(y, prediction))
+        return float(metric.function(y, prediction)) if weights is None else weighted(metric, y, prediction, weights)
     except ValueError:  # the rows do not define it
         return math.nan
 
 
-def _gain(metric: Metric, y: Labels, a: Prediction, b: Prediction) -> float:
-    return metric.gain(_score(metric, y, b), _score(metric, y, a))
+def _gain(metric: Metric, y: Labels, a: Prediction, b: Prediction, weights: Floats | None) -> float:
+    return metric.gain(_score(metric, y, b, weights), _score(metric, y, a, weights))
 
 
-def _gains_without_block(metric: Metric, y: Labels, a: Prediction, b: Prediction, edges: npt.NDArray[np.intp]) -> Floats:
+def _gains_without_block(
+    metric: Metric, y: Labels, a: Prediction, b: Prediction, edges: npt.NDArray[np.intp], weights: Floats | None
+) -> Floats:
     """Return the gain with each block left out; by sums where the metric is a mean over rows."""
     if metric.per_row_loss is not None:
-        gains = metric.per_row_loss(y, a) - metric.per_row_loss(y, b)
-        sums, sizes = np.add.reduceat(gains, edges[:-1]), np.diff(edges)
-        left: Floats = (gains.sum() - sums) / (len(y) - sizes)
+        each = np.ones(len(y)) if weights is None else weights
+        gains = (metric.per_row_loss(y, a) - metric.per_row_loss(y, b)) * each
+        sums, sizes = np.add.reduceat(gains, edges[:-1]), np.add.reduceat(each, edges[:-1])
+        with np.errstate(invalid="ignore", divide="ignore"):  # one block may stand for all rows
+            left: Floats = (gains.sum() - sums) / (each.sum() - sizes)
         return left
     keeps = np.ones((len(edges) - 1, len(y)), dtype=bool)
     for keep, start, stop in zip(keeps, edges[:-1], edges[1:], strict=True):
         keep[start:stop] = False
-    return np.array([_gain(metric, y[keep], a.take(keep), b.take(keep)) for keep in keeps])
+    some = [None] * len(keeps) if weights is None else [weights[keep] for keep in keeps]
+    return np.array([_gain(metric, y[keep], a.take(keep), b.take(keep), each) for keep, each in zip(keeps, some, strict=True)])

@@ -153,20 +153,23 @@ def auc_parts(y: Labels, prediction: Prediction) -> list[tuple[Floats, Floats]]:
     ----------
     DeLong, DeLong, Clarke-Pearson: Comparing the areas under two or more correlated ROC curves, Biometrics 1988.
     """
-    if prediction.probability is None or prediction.classes is None:
-        raise ValueError("this prediction has no probabilities")
-    place, k = class_index(y, prediction.classes), len(prediction.classes)
     parts = []
-    for column in [1] if k == 2 else range(k):
-        is_class = place == column
+    for is_class, score in auc_questions(y, prediction):
         m, n = int(is_class.sum()), int((~is_class).sum())
         if m and n:
-            score = prediction.probability[:, column]
             ranks = midranks(score)
             up = (ranks[is_class] - midranks(score[is_class])) / n
             down = 1.0 - (ranks[~is_class] - midranks(score[~is_class])) / m
             parts.append((up, down))
     return parts
+
+
+def auc_questions(y: Labels, prediction: Prediction) -> list[tuple[npt.NDArray[np.bool_], Floats]]:
+    """Return which rows are of the class, and their score, for each class against the rest; of two classes for the positive one only."""
+    if prediction.probability is None or prediction.classes is None:
+        raise ValueError("this prediction has no probabilities")
+    place, k = class_index(y, prediction.classes), len(prediction.classes)
+    return [(place == column, prediction.probability[:, column]) for column in ([1] if k == 2 else range(k))]
 
 
 def roc_auc(y: Labels, prediction: Prediction) -> float:
@@ -180,14 +183,19 @@ def calibration_table(y: Labels, prediction: Prediction) -> Floats:
 
     The confidence is the probability of the positive class, or of the predicted one when there are several.
     """
+    outcome = outcomes(y, prediction)
+    place = np.minimum((prediction.score * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    columns = [None, prediction.score, outcome]
+    return np.stack([np.bincount(place, w, CALIBRATION_BINS) for w in columns], axis=1)
+
+
+def outcomes(y: Labels, prediction: Prediction) -> npt.NDArray[np.bool_]:
+    """Return whether each row is of the class that its confidence is about: the positive one, or of several the one decided."""
     if prediction.probability is None or prediction.classes is None:
         raise ValueError("this prediction has no probabilities")
     binary = len(prediction.classes) == 2
     sure_of = prediction.classes[-1] if binary else object_column(prediction.classes)[decide(prediction.probability)]
-    outcome = y == sure_of
-    place = np.minimum((prediction.score * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    columns = [None, prediction.score, outcome]
-    return np.stack([np.bincount(place, w, CALIBRATION_BINS) for w in columns], axis=1)
+    return np.asarray(y == sure_of, dtype=bool)
 
 
 def calibration_error(y: Labels, prediction: Prediction) -> float:
