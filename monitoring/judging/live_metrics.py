@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from monitoring.judging.baseline import BucketLoss
-from monitoring.judging.outcome_sums import SCORE_BINS, OutcomeSums, add_up
+from monitoring.judging.outcome_sums import SCORE_BINS, OutcomeSums, add_up, joined_moments
 from monitoring.judging.performance import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Score
 from training.evaluation.losses import CALIBRATION_BINS, COST, METRICS, Metric, confusion_scores, cost_metric
 from training.evaluation.scores import wilson
@@ -170,6 +170,9 @@ def fairness_names(task: str, metric: str) -> tuple[str, ...]:
     return (metric, *(name for name in more[task] if name != metric))
 
 
+NOTHING = OutcomeSums()
+
+
 class LeftOut(NamedTuple):
     """Sums of all blocks, of all but one of them, and the rows of each."""
 
@@ -183,10 +186,19 @@ def leave_one_out(buckets: Sequence[OutcomeSums]) -> LeftOut | None:
     parts = joined_blocks(buckets)
     if len(parts) < FEWEST_BLOCKS:
         return None
-    before = list(accumulate(parts, OutcomeSums.plus, initial=OutcomeSums()))
-    behind = list(accumulate(reversed(parts), OutcomeSums.plus, initial=OutcomeSums()))[::-1]
-    rests = [one.plus(other) for one, other in zip(before[:-1], behind[1:], strict=True)]
-    return LeftOut(before[-1], rests, np.array([part.n for part in parts], dtype=np.float64))
+    whole = add_up(parts)
+    before, behind = (
+        list(accumulate(parts, _of_target, initial=NOTHING))[:-1],
+        list(accumulate(parts[::-1], _of_target, initial=NOTHING))[-2::-1],
+    )
+    targets = [joined_moments(one.n, one.target, other.n, other.target) for one, other in zip(before, behind, strict=True)]
+    rests = [replace(whole.minus(part), target=target) for part, target in zip(parts, targets, strict=True)]
+    return LeftOut(whole, rests, np.array([part.n for part in parts], dtype=np.float64))
+
+
+def _of_target(before: OutcomeSums, part: OutcomeSums) -> OutcomeSums:
+    """Return rows and target of both: squared distances are joined and not taken off, which would cost digits."""
+    return OutcomeSums(before.n + part.n, target=joined_moments(before.n, before.target, part.n, part.target))
 
 
 def joined_blocks(buckets: Sequence[OutcomeSums]) -> list[OutcomeSums]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ _FARTHEST = 10.0  # log odds of the last inner edges: beyond lie one in 22,000
 _FORMAT = 1
 Places = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
+Key = TypeVar("Key")
 
 
 class Moments(NamedTuple):
@@ -82,6 +83,28 @@ class OutcomeSums:
         """Return the sums over the rows of both."""
         return add_up((self, other))
 
+    def minus(self, part: OutcomeSums) -> OutcomeSums:
+        """Return the sums over the rows that are not among those of a part; of the target it knows nothing.
+
+        Examples
+        --------
+        >>> one = OutcomeSums(3, confusion={("a", "a"): 1, ("a", "b"): 2})
+        >>> one.minus(OutcomeSums(1, confusion={("a", "a"): 1})).confusion
+        {('a', 'b'): 2}
+        """
+        scores = dict(self.scores)
+        for name, (of_others, own) in part.scores.items():
+            scores[name] = (_less(scores[name][0], of_others), _less(scores[name][1], own))
+        losses = dict(self.losses)
+        for name, (total, squares) in part.losses.items():
+            losses[name] = (losses[name][0] - total, losses[name][1] - squares)
+        confidence = dict(self.confidence)
+        for place, (rows, sure, hits) in part.confidence.items():
+            had = confidence.pop(place)
+            if had.n > rows:
+                confidence[place] = Confidence(had.n - rows, had.sure - sure, had.hits - hits)
+        return OutcomeSums(self.n - part.n, self.classes, _less(self.confusion, part.confusion), scores, losses, confidence)
+
     def to_bytes(self) -> bytes:
         """Return it as it is stored: compressed JSON, without what there is none of."""
         names = sorted({name for pair in self.confusion for name in pair} - set(self.classes))
@@ -124,6 +147,15 @@ class OutcomeSums:
         )
 
 
+def _less(counts: dict[Key, int], some: dict[Key, int]) -> dict[Key, int]:
+    left = dict(counts)
+    for key, number in some.items():
+        left[key] -= number
+        if not left[key]:
+            del left[key]
+    return left
+
+
 def add_up(parts: Iterable[OutcomeSums]) -> OutcomeSums:
     """Return the sums over the rows of all parts.
 
@@ -144,7 +176,7 @@ def add_up(parts: Iterable[OutcomeSums]) -> OutcomeSums:
     losses: dict[str, tuple[float, float]] = {}
     confidence: dict[int, Confidence] = {}
     for part in parts:
-        target = _joined(n, target, part.n, part.target)
+        target = joined_moments(n, target, part.n, part.target)
         n += part.n
         classes.update(dict.fromkeys(part.classes))
         confusion.update(part.confusion)
@@ -285,7 +317,8 @@ def _cells(code: Places, width: int, groups: int) -> list[dict[int, int]]:
     return [dict(zip(cells[start:stop], numbers[start:stop], strict=True)) for start, stop in pairwise(bounds)]
 
 
-def _joined(n: int, one: Moments | None, m: int, other: Moments | None) -> Moments | None:
+def joined_moments(n: int, one: Moments | None, m: int, other: Moments | None) -> Moments | None:
+    """Return the moments of both, of `n` and of `m` rows."""
     if one is None or other is None:
         return one or other
     away = other.mean - one.mean

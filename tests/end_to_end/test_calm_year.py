@@ -1,4 +1,4 @@
-"""The example without its events, half a year of one seed (years of five are slow): the negative control, with retraining on drift.
+"""The example without its events, half a year of one seed and years of five (slow): the negative control, with retraining on drift.
 
 The seasons move the inputs; what runs empty for which inputs stays the same. An alarm may name what the seasons move, and a challenger may
 be a little better, by having seen more of the year, or a little worse. Which it is can be measured here: the stream can be drawn again.
@@ -46,7 +46,7 @@ class CalmYear:
     gated: tuple[Gated, ...]
 
 
-@pytest.fixture(scope="module", params=parts("calm year", [(0, 0.5), *((seed, 1.0) for seed in range(5))], [(0, 0.5)]))
+@pytest.fixture(scope="module", params=parts("calm year", [(0, 0.5), *((seed, 1.0) for seed in range(5))], []))
 def calm_year(request: pytest.FixtureRequest, launch: Launch, example: Example, stream: ModuleType) -> CalmYear:
     """Replay the same stream without its events, and draw the year again, five times, to measure what was gated."""
     seed, share = request.param

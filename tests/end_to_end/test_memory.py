@@ -139,6 +139,7 @@ def anonymous_bytes() -> int:
     return int(re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_two_hundred_swaps(forests: Arena, follow: Follow, columns: Columns) -> None:
     served, process = follow(forests), psutil.Process()
     swap(forests, served, 20, columns)

@@ -136,6 +136,7 @@ def set_back(world: World, day: int) -> None:
     bench.close()
 
 
+@pytest.mark.slow
 def test_slots_that_were_taken_back_come_to_the_same(make: Make, whole: tuple[Any, ...]) -> None:
     """All of it where none is left; else all but the drift, whose sums begin anew."""
 
