@@ -234,8 +234,8 @@ def measure_labels(quick: bool, processes: int) -> Iterator[str]:
     yield ""
     yield f"Buckets of a day of 100 labels, {streams} streams of {years} years each: label faults found where there is none."
     yield ""
-    found = [(name, sum(numbers)) for name, numbers in spread(clean, processes)]
-    yield from markdown(("stream", "faults"), [Row(name, str(n), f"at most {most}", n <= most) for name, n in found])
+    alarms = [(name, sum(numbers)) for name, numbers in spread(clean, processes)]
+    yield from markdown(("stream", "faults"), [Row(name, str(n), f"at most {most}", n <= most) for name, n in alarms])
     tried = {name: [partial(seen, name, seed) for seed in range(4 if quick else 50)] for name in BROKEN}
     yield ""
     yield "Fifty streams that break after 100 days: in how many exactly the broken days are set aside."

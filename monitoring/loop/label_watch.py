@@ -54,8 +54,8 @@ class LabelWatch:
         aside = [Span(q.start_us, q.end_us, q.reason) for q in journal.quarantines(model, of_labels=True)]
         let_go = [Span(q.start_us, q.end_us, q.reason) for q in journal.quarantines(model, released=True, of_labels=True)]
         groups = [one for one in self.groups(cohorts, let_go) if not _is_aside(one.start_us, one.end_us, aside)]
-        found = find(self.before(), groups, needed_us=cohorts.maturity.needed_us) if groups else LabelFindings()
-        return LabelFindings(found.faults, found.held, found.notices, tuple(aside))
+        findings = find(self.before(), groups, needed_us=cohorts.maturity.needed_us) if groups else LabelFindings()
+        return LabelFindings(findings.faults, findings.held, findings.notices, tuple(aside))
 
     def groups(self, cohorts: Cohorts, let_go: Sequence[Span]) -> list[Group]:
         """Return the newest mature rows in groups."""

@@ -36,7 +36,7 @@ from training.schema.rows import Columns
 from training.schema.schema import frame
 from training.storage.database import open_database
 
-pytestmark = pytest.mark.xdist_group("memory")
+pytestmark = [pytest.mark.xdist_group("memory"), pytest.mark.slow]
 
 SWAPS = 200
 NAMES = [f"f{place}" for place in range(8)]
@@ -139,7 +139,6 @@ def anonymous_bytes() -> int:
     return int(re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
 
 
-@pytest.mark.slow
 def test_memory_is_flat_over_two_hundred_swaps(forests: Arena, follow: Follow, columns: Columns) -> None:
     served, process = follow(forests), psutil.Process()
     swap(forests, served, 20, columns)

@@ -134,11 +134,11 @@ def test_what_large_requests_may_hold_in_memory_is_bounded(arena: Callable[..., 
             with suppress(OSError):  # who is refused while it sends
                 wire.send(head, b" " * (LIMIT - 1))
         refused = [wire.reply() for wire in answered_first(large)]
-        quick = stack.enter_context(served.wire()).ask(ASK)
+        # who was refused may hold its place for a moment more: ask again, as the answer says
+        served.until(lambda: stack.enter_context(served.wire()).ask(ASK).status == 200)
 
     assert {reply.status for reply in refused} == {503}  # at least one of them
     assert {reply.json["code"] for reply in refused} == {"limit.in_flight"}
-    assert quick.status == 200
 
 
 def answered_first(wires: list[Wire]) -> list[Wire]:

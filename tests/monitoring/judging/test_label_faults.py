@@ -26,7 +26,7 @@ def stream(share: Shares | float, seed: int, *, n: int = 100, days: int = 120) -
     return [group(day, number, n) for day, number in enumerate(yes.tolist())]
 
 
-def found(groups: list[Group], before: tuple[Group, ...] = ()) -> LabelFindings:
+def findings_of(groups: list[Group], before: tuple[Group, ...] = ()) -> LabelFindings:
     return find(before, groups, needed_us=2 * DAY)
 
 
@@ -63,7 +63,7 @@ CLEAN: dict[str, Callable[[np.random.Generator, int], Shares]] = {
 def test_ten_years_without_a_fault_have_none(name: str) -> None:
     rng = np.random.default_rng([7, list(CLEAN).index(name)])
 
-    findings = found(stream(CLEAN[name](rng, 10 * YEAR), 8, n=80, days=10 * YEAR))
+    findings = findings_of(stream(CLEAN[name](rng, 10 * YEAR), 8, n=80, days=10 * YEAR))
 
     assert (findings.faults, findings.notices) == ((), ())
 
@@ -74,7 +74,7 @@ def test_labels_that_all_have_one_value_are_constant_in_their_place(value: float
     share = np.full(120, 0.3)
     share[60 : 60 + days] = value
 
-    findings = found(stream(share, 1))
+    findings = findings_of(stream(share, 1))
 
     assert places(findings) == [("labels_constant", day, day + 1) for day in range(60, 60 + days)]
     assert findings.faults[0].sentence().startswith("labels of rows from 1970-03-02 00:00 to 1970-03-03 00:00: all 100 are one value, ")
@@ -85,23 +85,23 @@ def test_a_class_that_is_nearly_all_is_no_constant_and_numbers_of_one_third_are_
     nearly_all = stream(0.02, 2, n=60)
     of_one_third = [replace(one, is_one_value=False) for one in stream(np.where(np.arange(120) == 60, 1.0, 0.3), 3)]
 
-    assert found(nearly_all).faults == ()
-    assert [kind for kind, *_ in places(found(of_one_third))] == ["labels_jumping"]
+    assert findings_of(nearly_all).faults == ()
+    assert [kind for kind, *_ in places(findings_of(of_one_third))] == ["labels_jumping"]
 
 
 def test_what_was_learned_from_teaches_what_is_usual_from_the_first_label_on() -> None:
     taught = tuple(stream(0.3, 4, days=40))
     live = [replace(one, start_us=one.start_us + 100 * DAY, end_us=one.end_us + 100 * DAY) for one in stream(0.0, 5, days=3)]
 
-    assert places(found(live, taught)) == [("labels_constant", day, day + 1) for day in (100, 101, 102)]
-    assert found(live).faults == ()
+    assert places(findings_of(live, taught)) == [("labels_constant", day, day + 1) for day in (100, 101, 102)]
+    assert findings_of(live).faults == ()
 
 
 def test_labels_of_which_others_came_too_are_conflicting() -> None:
     groups = [replace(one, conflicts=1) for one in stream(0.3, 6)]
     groups[60] = replace(groups[60], conflicts=20)
 
-    findings = found(groups)
+    findings = findings_of(groups)
 
     assert places(findings) == [("labels_conflicting", 60, 61)]
     assert findings.faults[0].sentence().endswith(": of 20% of 100 another came too, at most 1% before")
@@ -110,7 +110,7 @@ def test_labels_of_which_others_came_too_are_conflicting() -> None:
 def test_many_conflicts_that_are_usual_are_no_fault() -> None:
     rng = np.random.default_rng(9)
 
-    findings = found([replace(one, conflicts=int(rng.binomial(100, 0.2))) for one in stream(0.3, 6)])
+    findings = findings_of([replace(one, conflicts=int(rng.binomial(100, 0.2))) for one in stream(0.3, 6)])
 
     assert findings.faults == ()
 
@@ -120,7 +120,7 @@ def test_a_share_that_jumps_and_comes_back_was_a_fault_of_the_labels(days: int) 
     share = np.full(120, 0.3)
     share[60 : 60 + days] = 0.8
 
-    findings = found(stream(share, 10))
+    findings = findings_of(stream(share, 10))
 
     assert places(findings) == [("labels_jumping", 60, 60 + days)]
     assert findings.held == ()
@@ -130,13 +130,13 @@ def test_a_share_that_jumps_from_bucket_to_bucket_is_found_each_time() -> None:
     share = np.full(120, 0.3)
     share[60:70:2] = 0.8
 
-    assert places(found(stream(share, 11))) == [("labels_jumping", day, day + 1) for day in range(60, 70, 2)]
+    assert places(findings_of(stream(share, 11))) == [("labels_jumping", day, day + 1) for day in range(60, 70, 2)]
 
 
 def test_a_share_that_jumped_is_held_back_and_counts_when_it_stays_for_a_week() -> None:
     moved = stream(np.where(np.arange(120) < 60, 0.3, 0.8), 12)
 
-    held, stays = found(moved[:64]), found(moved[:68])
+    held, stays = findings_of(moved[:64]), findings_of(moved[:68])
 
     assert (held.faults, [(one.start_us // DAY, one.end_us // DAY) for one in held.held]) == ((), [(60, 64)])
     assert held.notices[0].startswith("labels of rows from 1970-03-02 00:00 to 1970-03-06 00:00: ")
@@ -150,8 +150,8 @@ def test_what_a_person_let_go_teaches_what_is_usual() -> None:
     groups = stream(share, 13)
     released = [replace(one, is_trusted=60 <= day < 62) for day, one in enumerate(groups)]
 
-    assert len(found(groups).faults) == 10
-    assert found(released).faults == ()
+    assert len(findings_of(groups).faults) == 10
+    assert findings_of(released).faults == ()
 
 
 def test_labels_that_come_later_than_usual_or_no_more_are_said() -> None:
@@ -160,15 +160,15 @@ def test_labels_that_come_later_than_usual_or_no_more_are_said() -> None:
     stopped = [*usual[:119], replace(usual[119], values={}, in_time=0, is_covered=False)]
     of_rows = "of 100 rows from 1970-04-30 00:00 to 1970-05-01 00:00"
 
-    assert found(usual).notices == ()
-    assert found(later).notices == (f"labels come later than usual: {of_rows} 60% had one within 2 days, at least 95% of any before",)
-    assert found(stopped).notices == (f"labels stopped: {of_rows} none has one after 2 days, at least 95% of any before",)
+    assert findings_of(usual).notices == ()
+    assert findings_of(later).notices == (f"labels come later than usual: {of_rows} 60% had one within 2 days, at least 95% of any before",)
+    assert findings_of(stopped).notices == (f"labels stopped: {of_rows} none has one after 2 days, at least 95% of any before",)
 
 
 def test_labels_that_are_no_sample_of_all_are_not_judged() -> None:
     groups = [replace(one, is_covered=day != 60) for day, one in enumerate(stream(np.where(np.arange(120) == 60, 1.0, 0.3), 15))]
 
-    assert found(groups).faults == ()
+    assert findings_of(groups).faults == ()
 
 
 def test_the_chance_of_a_group_is_that_of_one_fault_in_twenty_years() -> None:

@@ -171,6 +171,7 @@ def ask(world: World, day: int, *, is_reference: bool) -> None:
         world.stores.journal.acknowledge("rain", 1, Acknowledgement("ann", "it stays", 0, is_reference=is_reference))
 
 
+@pytest.mark.slow
 def test_a_new_reference_is_the_same_whenever_it_is_made(make: Make) -> None:
     def asked_and_died(method: str) -> Callable[[World, Watch, int], None]:
         def on_day(world: World, watch: Watch, day: int) -> None:

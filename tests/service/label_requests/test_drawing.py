@@ -21,7 +21,7 @@ from service.prediction_log.ids import IdMinter
 from service.prediction_log.labels import LabelItem, LabelRules
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.records import Record
-from service.prediction_log.tables import COMPONENT, VERSION, label_request_rows, label_requests
+from service.prediction_log.tables import COMPONENT, SCHEMA_VERSION, label_request_rows, label_requests
 from service.prediction_log.watermark import ClockRule
 from service.prediction_log.writing import DrainedBatch
 from training.clock import to_us
@@ -238,7 +238,7 @@ def test_a_log_of_the_version_before_gets_the_tables_and_keeps_its_rows(database
     write(range(10))
 
     assert requests.draw("bikes", Wanted("w", 5), RULE).eligible == 10
-    assert database.schema_versions()[COMPONENT] == VERSION
+    assert database.schema_versions()[COMPONENT] == SCHEMA_VERSION
 
 
 def test_what_it_says_is_of_the_moment_of_the_draw(database: Database, write: Write) -> None:
