@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from monitoring.judging.silence import Silence, has_arrival_clock, silence
 from service.label_requests.weights import Draw, Labelled, Weights, evenly, read_draws, read_labelled, weigh
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.reading import LoggedRows, is_known
 from service.prediction_log.tables import predictions
 from training.clock import duration_us
+from training.model_file.model_spec import ModelSpec
 from training.policies import LabelPolicy
 from training.profiles.bins import Bins, Profile
 from training.schema.rows import Rows
@@ -30,6 +32,15 @@ class Range:
 
     start_us: int
     end_us: int
+
+
+def silence_of(log: PredictionLog, spec: ModelSpec, watermark_us: int, now_us: int) -> Silence | None:
+    """Return how long no row has come (machine time) and how long is usual; None where rows are not dated by their arrival."""
+    if not has_arrival_clock(spec.schema):
+        return None
+    since_us = watermark_us - duration_us(spec.watching.window)
+    starts = sorted({start for _, start, _ in log.rows_by_bucket(spec.model, since_us, watermark_us + 1)})
+    return silence(watermark_us, now_us, starts, duration_us(spec.watching.bucket))
 
 
 class _Span(Protocol):

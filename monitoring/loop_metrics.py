@@ -11,17 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from monitoring.journal.tables import RETRAIN, VerdictRecord
 from monitoring.judging.labels.arrivals import LOST
-from monitoring.judging.silence import has_arrival_clock, silence
+from monitoring.judging.verdict import Kind
+from monitoring.log_windows import silence_of
 from monitoring.retraining.retraining import OUTCOMES, WHO
 from monitoring.stores import Stores
-from training.clock import duration_us, to_us
+from training.clock import to_us
 from training.errors import EvergreenError
 from training.model_file.model_spec import ModelSpec
 from training.registry.aliases import CHAMPION
@@ -32,8 +33,9 @@ logger = logging.getLogger(__name__)
 MOST_COLUMNS = 10  # of one model that have series of their own
 MOST_SEGMENTS = 4  # of one model whose live score has a series of its own, those with the most labels
 MOST_EPISODES = 3  # of one model whose beginning has a series of its own, the newest
-KINDS = ("keep", "watch", "retrain", "blind", "quarantine", "roll_back")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CURRENT = "current"
+LAST_RUNS = 5  # retrainings of one model among which are the newest, and the one that runs
 RESULTS = ("matched", "duplicate", "conflict", *LOST)  # what becomes of a label
 Values = dict[tuple[str, ...], float]
 Sample = tuple[str, tuple[str, ...], float]  # name, labels behind the model, value
@@ -121,7 +123,7 @@ class LoopMetrics(Collector):
         self._spec_of = spec_of
         self._now_us = now_us
         self._models = models
-        self._decided: dict[str, tuple[int, list[LedgerEntry]]] = {}
+        self._decided: dict[str, tuple[int, tuple[Sample, ...]]] = {}
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: what there is depends on the scrape."""
@@ -172,11 +174,10 @@ class LoopMetrics(Collector):
         watermark = self._stores.log.watermark(spec.model)
         if watermark is not None:
             yield "model_time_seconds", (), watermark / 1e6
-        if watermark is not None and has_arrival_clock(spec.schema):
-            starts = self._starts(spec, watermark)
-            seen = silence(watermark, self._now_us(), starts, duration_us(spec.watching.bucket))
-            yield "silence_seconds", (), seen.silent_us / 1e6
-            yield "silence_usual_seconds", (), seen.usual_us / 1e6
+            seen = silence_of(self._stores.log, spec, watermark, self._now_us())
+            if seen is not None:
+                yield "silence_seconds", (), seen.silent_us / 1e6
+                yield "silence_usual_seconds", (), seen.usual_us / 1e6
         champion = self._stores.registry.alias(spec.model, CHAMPION)
         if champion is not None:
             seen_us = self._stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
@@ -185,43 +186,44 @@ class LoopMetrics(Collector):
         if spec.retraining.schedule is not None:
             yield "retrain_schedule_seconds", (), spec.retraining.schedule.total_seconds()
 
-    def _starts(self, spec: ModelSpec, watermark: int) -> list[int]:
-        counted = self._stores.log.measures(spec.model)
-        if counted is None:
-            return []
-        since = watermark - duration_us(spec.watching.window)
-        return [start for start, _ in self._stores.log.buckets(spec.model, counted.bins_id, since, watermark + 1)]
-
     def _of_retrainings(self, spec: ModelSpec) -> Iterator[Sample]:
-        runs = self._stores.journal.runs(spec.model, RETRAIN, limit=None)
-        lines = self._ledger(spec.model)
+        runs = self._stores.journal.runs(spec.model, RETRAIN, limit=LAST_RUNS)
         yield "retrain_in_progress", (), any(run.state == "running" for run in runs)
         if runs:
-            newest = max(runs, key=lambda run: run.started_us)
-            yield "retrain_last_attempt_timestamp_seconds", (), newest.started_us / 1e6
-            ended = [run for run in runs if run.ended_us is not None]
-            if ended:
-                took = max(ended, key=lambda run: run.ended_us or 0)
-                yield "retrain_duration_seconds", (), ((took.ended_us or took.started_us) - took.started_us) / 1e6
-        triggers = {run.run_id: str(run.payload.get("trigger")) for run in runs}
-        concluded = [line for line in lines if line.action in OUTCOMES and line.evidence.get("run") in triggers]
-        results = Counter((triggers[line.evidence["run"]], OUTCOMES[line.action]) for line in concluded)
-        yield from (("retrain_runs", names, n) for names, n in results.items())
-        decisions = Counter(OUTCOMES[line.action] for line in concluded)
-        yield from (("promotions", (decision,), decisions[decision]) for decision in OUTCOMES.values())
-        good = [to_us(line.at) for line in concluded if line.action != "failed"]
-        if good:
-            yield "retrain_last_success_timestamp_seconds", (), max(good) / 1e6
-        back = Counter("probation" if line.who == WHO else "person" for line in lines if line.action == "rollback")
-        yield from (("rollbacks", (reason,), back[reason]) for reason in ("probation", "person"))
+            yield "retrain_last_attempt_timestamp_seconds", (), max(run.started_us for run in runs) / 1e6
+        ended = [(run.ended_us, run.ended_us - run.started_us) for run in runs if run.ended_us is not None]
+        if ended:
+            yield "retrain_duration_seconds", (), max(ended)[1] / 1e6
+        yield from self._decided_so_far(spec.model)
 
-    def _ledger(self, model: str) -> list[LedgerEntry]:
-        """Return the ledger of a model; lines are only added to it, so those that are known are not read again."""
+    def _decided_so_far(self, model: str) -> tuple[Sample, ...]:
+        """Return what the ledger says of all retrainings; lines are only added to it, so it is read again when it has a new one."""
         newest = next(iter(self._stores.registry.ledger(model, limit=1)), None)
         seq = -1 if newest is None else newest.seq
         if model not in self._decided or self._decided[model][0] != seq:
-            self._decided[model] = seq, self._stores.registry.ledger(model, limit=None)
+            triggers = {run.run_id: str(run.payload.get("trigger")) for run in self._stores.journal.runs(model, RETRAIN, limit=None)}
+            self._decided[model] = seq, tuple(decided(triggers, self._stores.registry.ledger(model, limit=None)))
         return self._decided[model][1]
+
+
+def decided(triggers: Mapping[str, str], lines: Sequence[LedgerEntry]) -> Iterator[Sample]:
+    """Return what became of retrainings, and how often a champion was taken back.
+
+    Parameters
+    ----------
+    triggers
+        Of the retraining runs, by run id.
+    """
+    concluded = [line for line in lines if line.action in OUTCOMES and line.evidence.get("run") in triggers]
+    results = Counter((triggers[line.evidence["run"]], OUTCOMES[line.action]) for line in concluded)
+    yield from (("retrain_runs", names, n) for names, n in results.items())
+    decisions = Counter(OUTCOMES[line.action] for line in concluded)
+    yield from (("promotions", (decision,), decisions[decision]) for decision in OUTCOMES.values())
+    good = [to_us(line.at) for line in concluded if line.action != "failed"]
+    if good:
+        yield "retrain_last_success_timestamp_seconds", (), max(good) / 1e6
+    back = Counter("probation" if line.who == WHO else "person" for line in lines if line.action == "rollback")
+    yield from (("rollbacks", (reason,), back[reason]) for reason in ("probation", "person"))
 
 
 def of_verdict(last: VerdictRecord) -> Iterator[Sample]:

@@ -17,7 +17,8 @@ from training.artifacts.draft import Draft
 from training.artifacts.golden_rows import choose_golden
 from training.artifacts.manifest import digest_of
 from training.artifacts.signing import load_or_make_key
-from training.card_page import write_card_page
+from training.cards.markdown import write_card
+from training.cards.page import write_card_page
 from training.clock import from_us
 from training.compiling.compiling import prepare_serving
 from training.dataset.dataset import split_by_time, write_rows
@@ -32,7 +33,6 @@ from training.fitting.proposals import load_optuna
 from training.fitting.refitting import Refit, try_refit
 from training.fitting.search import fit
 from training.learnable_rows import LearnableRows, learnable_rows
-from training.model_card import write_card
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
 from training.policies import OwnCandidate

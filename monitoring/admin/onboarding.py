@@ -16,9 +16,9 @@ from monitoring.admin.status import aliased
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from training.artifacts.pickles import read_pickle
+from training.cards.markdown import held_out
 from training.errors import ContractChangedError, SpecError, SpecProblem
 from training.fitting.imported import kind_of
-from training.model_card import held_out
 from training.model_file.model_spec import ModelSpec, load_spec, parse_spec
 from training.progress import Progress
 from training.proposing.proposing import Proposed, propose

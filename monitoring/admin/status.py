@@ -11,8 +11,8 @@ from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from monitoring.journal.tables import TICK
 from monitoring.judging.labels.arrivals import Arrivals
-from monitoring.judging.silence import has_arrival_clock, silence
 from monitoring.live_performance import performance_history
+from monitoring.log_windows import silence_of
 from monitoring.loop.evidence import first_unseen
 from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
@@ -115,12 +115,8 @@ def episodes_of(bench: Workbench, model: str, limit: int) -> list[dict[str, Any]
 
 def _silence(bench: Workbench, spec: ModelSpec, watermark: int) -> str | None:
     """Say that no rows come any more, where rows are dated by their arrival."""
-    counted = bench.log.measures(spec.model)
-    if counted is None or not has_arrival_clock(spec.schema):
-        return None
-    since = watermark - duration_us(spec.watching.window)
-    starts = [start for start, _ in bench.log.buckets(spec.model, counted.bins_id, since, watermark + 1)]
-    return silence(watermark, to_us(bench.now()), starts, duration_us(spec.watching.bucket)).sentence()
+    seen = silence_of(bench.log, spec, watermark, to_us(bench.now()))
+    return None if seen is None else seen.sentence()
 
 
 def labels_came(bench: Workbench, spec: ModelSpec, watermark: int) -> Arrivals:

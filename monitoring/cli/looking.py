@@ -70,7 +70,7 @@ def show_verb(bench: Workbench, version: str | None, html: Path | None, model: s
     Example: evergreen show --html card.html
     """
     from monitoring.admin.status import resolve, verified_card
-    from training.model_card import held_out
+    from training.cards.markdown import held_out
 
     record = resolve(bench, bench.model_named(model), version)
     manifest, card = verified_card(bench, record, as_page=html is not None)

@@ -17,6 +17,7 @@ from monitoring.journal.tables import carries as table
 from monitoring.judging.performance import Score
 from training.json_text import from_text, to_text
 from training.storage.database import upsert
+from training.storage.migrations import add_columns
 
 MOST_OTHERS = 8  # former champions that are remembered: one that comes back later begins anew
 
@@ -107,18 +108,12 @@ def take_out_of_runs(connection: sa.Connection) -> None:
 
 def add_others(connection: sa.Connection) -> None:
     """Bring tables of version 3 to version 4: what holds for former champions is kept too."""
-    _add_column(connection, table.c.others)
+    add_columns(connection, table.c.others)
 
 
 def add_counted(connection: sa.Connection) -> None:
     """Bring tables of version 4 to version 5: as of which slot labelled rows are counted; of those before none are."""
-    _add_column(connection, table.c.counted_us)
-
-
-def _add_column(connection: sa.Connection, column: sa.Column[Any]) -> None:
-    if column.name not in {one["name"] for one in sa.inspect(connection).get_columns(table.name)}:
-        kind = column.type.compile(dialect=connection.dialect)
-        connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
+    add_columns(connection, table.c.counted_us)
 
 
 def _text(first: Score | None) -> str | None:

@@ -9,17 +9,14 @@ import sqlalchemy as sa
 
 from monitoring.journal.tables import Quarantine, quarantines
 from monitoring.judging.data_faults import joined_reasons
+from training.storage.migrations import add_columns
 
 _LATER = (quarantines.c.released_us, quarantines.c.released_by, quarantines.c.released_why)
 
 
 def add_release_columns(connection: sa.Connection) -> None:
     """Bring tables of version 2 to version 3: who let a quarantine go."""
-    present = {column["name"] for column in sa.inspect(connection).get_columns(quarantines.name)}
-    for column in _LATER:
-        if column.name not in present:
-            kind = column.type.compile(dialect=connection.dialect)
-            connection.execute(sa.text(f"ALTER TABLE {quarantines.name} ADD COLUMN {column.name} {kind}"))
+    add_columns(connection, *_LATER)
 
 
 def add(connection: sa.Connection, wanted: Quarantine) -> None:

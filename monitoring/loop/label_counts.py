@@ -5,7 +5,7 @@ The same pass over the log adds up what became known of labelled rows (`NewOutco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DelayBins, class_delays
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
+from monitoring.judging.labels.pooling import joined
 from monitoring.judging.labels.requested import Requested
 from monitoring.log_windows import Range
 from monitoring.loop.label_watch import LabelWatch, classes_of
@@ -213,15 +214,4 @@ class _Counting:
         with self.stores.database.read() as connection:
             for bucket_us, counted_us in connection.execute(late):
                 starts |= set(range(self._start(bucket_us), bucket_us + max(counted_us, 1), self.width_us))
-        return _joined(starts, self.width_us)
-
-
-def _joined(starts: Iterable[int], width_us: int) -> list[Range]:
-    """Return buckets as ranges, neighbours joined."""
-    spans: list[Range] = []
-    for start in sorted(starts):
-        if spans and spans[-1].end_us == start:
-            spans[-1] = Range(spans[-1].start_us, start + width_us)
-        else:
-            spans.append(Range(start, start + width_us))
-    return spans
+        return [Range(*each) for each in joined((start, start + self.width_us) for start in sorted(starts))]

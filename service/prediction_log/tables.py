@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
 from service.count_ledger.tables import metadata, take_over_counts
 from training.storage.database import Database, upsert
-from training.storage.migrations import hold_version
+from training.storage.migrations import add_columns, hold_version
 
 COMPONENT = "log"
 SCHEMA_VERSION = 7
@@ -181,15 +181,15 @@ def hold_tables(connection: sa.Connection) -> None:
 
 def _add_request_and_trace(connection: sa.Connection) -> None:
     """Go from version 1 to 2 while others read and write: columns that may be null are added without touching a row."""
-    _add_columns(connection, predictions.c.request_id, predictions.c.trace_id)
+    add_columns(connection, predictions.c.request_id, predictions.c.trace_id)
 
 
 def _add_key_name(connection: sa.Connection) -> None:
-    _add_columns(connection, predictions.c.key_name)
+    add_columns(connection, predictions.c.key_name)
 
 
 def _count_by_known(connection: sa.Connection) -> None:
-    _add_columns(connection, predictions.c.late_us)
+    add_columns(connection, predictions.c.late_us)
     take_over_counts(connection)
 
 
@@ -203,7 +203,7 @@ def _add_label_requests(connection: sa.Connection) -> None:
 
 
 def _date_conflicts(connection: sa.Connection) -> None:
-    _add_columns(connection, label_conflicts.c.known_us)
+    add_columns(connection, label_conflicts.c.known_us)
 
 
 _STEPS = {
@@ -214,14 +214,6 @@ _STEPS = {
     6: _add_label_requests,
     7: _date_conflicts,
 }
-
-
-def _add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
-    for column in columns:
-        present = {each["name"] for each in sa.inspect(connection).get_columns(column.table.name)}
-        if column.name not in present:
-            kind = column.type.compile(dialect=connection.dialect)
-            connection.execute(sa.text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"))
 
 
 def lock_clock(connection: sa.Connection, model: str) -> Clock:

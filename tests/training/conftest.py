@@ -1,12 +1,15 @@
 """Builders of small data for the tests of training: seeded, quick, with every kind of column."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.training.runs import NOW, Run
 from training.model_file.model_spec import ModelSpec, parse_spec
+from training.run import train
 from training.schema.rows import Rows
 from training.schema.schema import Schema
 from training.settings import Home
@@ -65,3 +68,18 @@ def rows_of() -> Callable[..., Rows]:
 def home(tmp_path: Path) -> Home:
     """A fresh home directory."""
     return Home(tmp_path / "home").ensure()
+
+
+@pytest.fixture(scope="session")
+def run_of(
+    spec_of: Callable[..., ModelSpec], rows_of: Callable[..., Rows], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Run]:
+    """Return a function that returns the one run of a task."""
+
+    @cache
+    def run(task: str) -> Run:
+        spec, home = spec_of(task), Home(tmp_path_factory.mktemp(task) / "home").ensure()
+        rows = rows_of(spec.schema)
+        return Run(spec, rows, home, train(rows, spec, home=home, now=NOW))
+
+    return run

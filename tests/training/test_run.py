@@ -1,8 +1,7 @@
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import joblib
@@ -10,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.artifacts.artifact import LoadedArtifact, load_verified
+from tests.training.runs import NOW, Run
+from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
 from training.dataset.dataset import read_rows, read_table
 from training.errors import CandidateError, DataError, NothingBeatsBaselineError, SchemaError, TooFewRowsError
@@ -21,7 +21,6 @@ from training.model_file.model_spec import ModelSpec, load_spec, parse_spec
 from training.policies import Budget, LabelPolicy
 from training.registry.registry import Registry
 from training.registry.tables import Right
-from training.result import TrainingResult
 from training.run import train, wrap_imported
 from training.schema.rows import Rows
 from training.schema.schema import frame
@@ -30,7 +29,6 @@ from training.storage.database import Database, open_database
 
 Specs = Callable[..., ModelSpec]
 Make = Callable[..., Rows]
-NOW = datetime(2024, 6, 1, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("EVERGREEN_TEST_DATA") or ROOT / ".." / "shared" / "data")
 SLOW = ("bank_marketing", "elec2", "kdd99")
@@ -41,33 +39,6 @@ pytestmark = pytest.mark.xdist_group("runs")
 def of_family(spec: ModelSpec, family: str) -> ModelSpec:
     """Return a model file with one family of candidates and few fits; linear ones are quick."""
     return replace(spec, training=replace(spec.training, candidates=(family,), budget=Budget(seconds=None, fits=2)))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run on small rows; only to be looked at."""
-
-    spec: ModelSpec
-    rows: Rows
-    home: Home
-    result: TrainingResult
-
-    def loaded(self) -> LoadedArtifact:
-        """Return its version, verified."""
-        return load_verified(self.result.artifact.path, self.home.cache, load_or_make_key(self.home.signing_key))
-
-
-@pytest.fixture(scope="module")
-def run_of(spec_of: Specs, rows_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """Return a function that returns the one run of a task."""
-
-    @cache
-    def run(task: str) -> Run:
-        spec, home = spec_of(task), Home(tmp_path_factory.mktemp(task) / "home").ensure()
-        rows = rows_of(spec.schema)
-        return Run(spec, rows, home, train(rows, spec, home=home, now=NOW))
-
-    return run
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -255,52 +226,6 @@ def test_the_table_of_a_pipeline_is_the_one_it_was_fitted_on(run_of: Callable[[s
     by_hand = loaded.model.pipeline.predict(frame(run.rows.columns, run.spec.schema))
 
     assert by_hand == pytest.approx(loaded.model.predict(run.rows.columns).label)
-
-
-def test_the_card_tells_scores_segments_rungs_and_data(run_of: Callable[[str], Run]) -> None:
-    card = (run_of("binary").result.artifact.path / "card.md").read_text()
-
-    assert "| **log_loss** | lower |" in card
-    assert "## By c" in card
-    assert "Rung 1: 480 rows" in card
-    assert "600 rows from 2024-01-01" in card
-
-
-@pytest.mark.parametrize(
-    ("task", "drawn"),
-    [
-        ("binary", ["Calibration", "ROC of ", "Score by class", "True classes against answers"]),
-        ("multiclass", ["Calibration", "ROC of ", "True classes against answers"]),
-        ("regression", ["Predicted and true", "Residuals"]),
-    ],
-    ids=["binary", "multiclass", "regression"],
-)
-def test_the_page_of_the_card_is_part_of_the_version_and_has_the_figures_of_the_card(
-    task: str, drawn: list[str], run_of: Callable[[str], Run]
-) -> None:
-    run = run_of(task)
-
-    page = (run.loaded().path / "card.html").read_text()
-
-    score = run.result.metrics[run.spec.metric]
-    assert "card.html" in run.result.artifact.manifest.files
-    assert f">{score.value:.4g}</td>" in page
-    assert f">{score.low:.4g} to {score.high:.4g}</td>" in page
-    assert [title for title in drawn if title not in page] == []
-    assert "calibration: " in page
-    assert "Rung 1: 480 rows" in page
-    assert "<script" not in page
-    assert len(page.encode()) <= 300_000
-
-
-def test_the_page_of_the_card_says_in_plain_words_how_often_it_is_right(run_of: Callable[[str], Run]) -> None:
-    result = run_of("binary").result
-
-    page = (result.artifact.path / "card.html").read_text()
-
-    right, guess = (round(1000 * result.evaluation["accuracy"].value), round(1000 * result.baseline["accuracy"].value))
-    assert f"Of 1,000 such rows it answers about {right} right; the constant guess {guess}." in page
-    assert run_of("regression").loaded().report["curves"]["off"][0] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which version a component's tables have, and the way from there to the one this code knows."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -64,6 +65,15 @@ def bring_to(connection: sa.Connection, component: str, metadata: sa.MetaData, v
         migrations[step](connection)
     metadata.create_all(connection)
     connection.execute(_table.update().where(_table.c.component == component).values(version=version))
+
+
+def add_columns(connection: sa.Connection, *columns: sa.Column[Any]) -> None:
+    """Add columns that a migration brings to their tables, where they are not there yet."""
+    for column in columns:
+        present = {each["name"] for each in sa.inspect(connection).get_columns(column.table.name)}
+        if column.name not in present:
+            kind = column.type.compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"))
 
 
 def _select(component: str) -> sa.Select[int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
+from training.cards.markdown import held_out, making, measured
 from training.dataset.report import DataReport
 from training.drawing.axes import number
 from training.drawing.bars import Bin, Interval, histogram_pair, intervals
@@ -19,7 +20,6 @@ from training.evaluation.losses import gain, is_higher_better
 from training.evaluation.scores import Estimate, Metrics, wilson
 from training.fitting.learning import Learned
 from training.fitting.search import Rung
-from training.model_card import held_out, making, measured
 from training.model_file.model_spec import ModelSpec
 
 MOST_COLUMNS, MOST_DRAWN, MOST_CANDIDATES = 300, 25, 40
