@@ -1,4 +1,4 @@
-"""``python -m benchmarks.monitoring promise|delay|faults|labels|streams|slot|speed [--quick]``: what the watch promises, sees and takes."""
+"""``python -m benchmarks.monitoring NAME [--quick]``: what the watch promises, sees and takes; all there are, without a name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.monitoring.delay import delay
+from benchmarks.monitoring.estimates import measure_estimates
 from benchmarks.monitoring.faults import measure_faults
 from benchmarks.monitoring.harm import keeps_its_promise, sees_rises
 from benchmarks.monitoring.labels import measure_labels
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, dict[str, Table]] = {
     "delay": {"delay": delay, "delay of harm": sees_rises},
     "faults": {"faults": measure_faults},
     "labels": {"labels": measure_labels},
+    "estimates": {"estimates": measure_estimates},
     "streams": {"streams": replayed_streams},
     "slot": {"slot": slot},
     "speed": {"speed": speed},

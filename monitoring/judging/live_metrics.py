@@ -239,7 +239,7 @@ def _table(reading: Reading, sums: OutcomeSums) -> npt.NDArray[np.int64]:
     return table
 
 
-def _confusion_value(reading: Reading, table: npt.NDArray[Any]) -> Floats:
+def confusion_value(reading: Reading, table: npt.NDArray[Any]) -> Floats:
     """Return a metric of confusion tables, shape (..., k, k)."""
     positive = len(reading.classes) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -327,7 +327,7 @@ def _cost_sums(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
 
 def _plain_value(reading: Reading, sums: OutcomeSums) -> float:
     """Return a metric that follows from the confusion table, or is a mean over rows."""
-    return float(_confusion_value(reading, _table(reading, sums))) if reading.name in _CONFUSED else _loss_sums(reading, sums)[0] / sums.n
+    return float(confusion_value(reading, _table(reading, sums))) if reading.name in _CONFUSED else _loss_sums(reading, sums)[0] / sums.n
 
 
 def _standard_error(reading: Reading, sums: OutcomeSums, value: float) -> float:
@@ -348,7 +348,7 @@ def _of_draws(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
     """Draw confusion tables like this one (seeded) and return the middle 95 % of the metric."""
     table = _table(reading, sums)
     draws = np.random.default_rng(0).multinomial(sums.n, table.ravel() / sums.n, DRAWS).reshape(-1, *table.shape)
-    return _middle(_confusion_value(reading, draws))
+    return _middle(confusion_value(reading, draws))
 
 
 def _of_drawn_hits(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
