@@ -59,6 +59,9 @@ GAUGES: Declared = {
     "quality_confidence_high": ("Upper end of the score's 95 % interval.", _QUALITY),
     "evaluation_rows": ("Rows the score stands on.", _QUALITY),
     "quality_baseline": ("What the score is held against.", ("model", "metric")),
+    "performance_degraded": ("1 while the model is worse than it should be by more than the tolerance.", ("model",)),
+    "performance_evidence_log10": ("Evidence that the model is worse than its baseline, log10 of its sum in days.", ("model",)),
+    "performance_evidence_threshold_log10": ("Where that evidence opens an episode, log10.", ("model",)),
     "live_score": ("Score over the newest mature, covered buckets of all rows (no segment), or of one.", ("model", "metric", "segment")),
     "live_score_low": ("Lower end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_score_high": ("Upper end of the 95 % interval of all rows' live score.", ("model", "metric")),
@@ -257,6 +260,12 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
         yield "evaluation_rows", labels, score["n"]
     if performance is not None:
         yield "quality_baseline", (performance["baseline"]["metric"],), performance["baseline"]["value"]
+        yield "performance_degraded", (), performance["is_degraded"]
+        harm = performance.get("harm")  # there is none before there is a baseline
+        if harm is not None:
+            yield "performance_evidence_threshold_log10", (), harm["log10_threshold"]
+            if harm["log10_evidence"] is not None:
+                yield "performance_evidence_log10", (), harm["log10_evidence"]
 
 
 def _of_live(scores: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:

@@ -23,9 +23,9 @@ from monitoring.judging.estimating.bands import LEAST_OF_BUCKET, Estimate
 from monitoring.judging.estimating.class_estimator import Bucket, learn_class_estimator
 from monitoring.judging.estimating.loss_model import binned
 from monitoring.judging.estimating.value_estimator import learn_value_estimator
-from monitoring.judging.live_metrics import Reading
-from monitoring.judging.outcome_sums import count_outcomes, score_edges
-from monitoring.live_performance import SPAN
+from monitoring.judging.performance.live_metrics import Reading
+from monitoring.judging.performance.outcome_sums import count_outcomes, score_edges
+from monitoring.performance.live_scores import SPAN
 from training.clock import duration_us
 from training.dataset.dataset import read_table
 from training.evaluation.losses import METRICS

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from benchmarks.monitoring.streams import MONDAY_US
 from benchmarks.monitoring.table import Row, markdown, spread
-from monitoring.judging.baseline import BucketLoss, learn_baseline
-from monitoring.judging.harm import DISPARITY_SHARE, HARM_SHARE, HarmState, Null, Rule, advance, look, null_of, null_of_segment
+from monitoring.judging.performance.baseline import BucketLoss, learn_baseline
+from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, HarmState, Null, Rule, advance, look, null_of, null_of_segment
 from training.profiles.phases import DAY_US
 
 Floats = npt.NDArray[np.float64]

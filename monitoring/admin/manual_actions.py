@@ -9,7 +9,9 @@ from monitoring.admin.status import resolve
 from monitoring.admin.workbench import Workbench
 from monitoring.drift.episodes import Acknowledgement
 from monitoring.errors import InputError
+from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS
 from monitoring.loop.references import FEWEST_ROWS
+from monitoring.performance.watch import RENEW_BASELINE
 from monitoring.retraining.retraining import CLOCK
 from training.clock import duration_us, format_duration, from_us, to_us
 from training.registry.aliases import CHAMPION, PREVIOUS
@@ -85,6 +87,14 @@ def read_clock(bench: Workbench, model: str, text: str) -> datetime:
         return from_us(to_us(datetime.fromisoformat(text)))
     except (ValueError, OverflowError):
         raise InputError(f"{text!r} is no model time; write one such as 2026-03-01T12:00") from None
+
+
+def renew_baseline(bench: Workbench, model: str, why: str) -> str:
+    """Let the performance baseline of a model be learned anew, with a line in the ledger; return what happens next, in words."""
+    bench.registry.get_model(model)
+    bench.registry.record(model, RENEW_BASELINE, cause=Cause(bench.who, why), now=bench.now())
+    days = f"{BASELINE.days} days and {LEAST_ROWS:,} matured labels"
+    return f"the baseline is learned anew from the next slot on, of {days}; until then its performance triggers nothing"
 
 
 def acknowledge(bench: Workbench, model: str, episode: int, why: str, *, mute: timedelta | None = None, is_reference: bool = False) -> str:

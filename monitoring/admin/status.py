@@ -11,9 +11,9 @@ from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from monitoring.journal.tables import TICK
 from monitoring.judging.labels.arrivals import Arrivals
-from monitoring.live_performance import performance_history
 from monitoring.log_windows import silence_of
 from monitoring.loop.evidence import first_unseen
+from monitoring.performance.live_scores import performance_history
 from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
 from service.recording.disk_room import shortage

@@ -196,23 +196,39 @@ def label_requests_verb(  # 8 parameters: what may be said on the command line
 
 
 @click.command("ack")
-@click.argument("episode", type=int)
+@click.argument("episode", type=int, required=False)
+@click.option("--performance", is_flag=True, help="Of performance: how it does now is how it is; the baseline is learned anew.")
 @click.option("--mute", metavar="DURATION", help="Say nothing of it for so long (such as 30d, model time); it stays open.")
 @click.option("--as-reference", is_flag=True, help="Take the last window of rows as the new reference of all columns.")
 @model_option
 @why_option
 @screen_option
 @click.pass_obj
-def ack_verb(bench: Workbench, episode: int, mute: str | None, as_reference: bool, model: str | None, why: str, screen: Screen) -> None:
-    """Acknowledge the drift EPISODE: it ends at the next slot, and its columns are watched anew.
+def ack_verb(  # 8 parameters: the options of a verb
+    bench: Workbench,
+    episode: int | None,
+    performance: bool,
+    mute: str | None,
+    as_reference: bool,
+    model: str | None,
+    why: str,
+    screen: Screen,
+) -> None:
+    """Acknowledge the drift EPISODE, which ends at the next slot and its columns are watched anew; or a worse performance.
 
     Example: evergreen ack 3 --as-reference --why "the new district is here to stay"
     """
-    from monitoring.admin.manual_actions import acknowledge
+    from monitoring.admin.manual_actions import acknowledge, renew_baseline
     from training.clock import parse_duration
 
-    if mute is not None and as_reference:
-        raise click.UsageError("say --mute or --as-reference")
+    if (mute is not None) + as_reference + performance > 1:
+        raise click.UsageError("say one of --mute, --as-reference and --performance")
+    if performance == (episode is not None):
+        raise click.UsageError("say the number of a drift episode, or --performance")
     name = bench.model_named(model)
+    if episode is None:
+        after = renew_baseline(bench, name, why)
+        screen.text(f"the performance of {name} is acknowledged; {after}", {"model": name, "next": after})
+        return
     after = acknowledge(bench, name, episode, why, mute=None if mute is None else parse_duration(mute), is_reference=as_reference)
     screen.text(f"episode {episode} of {name} is acknowledged; {after}", {"model": name, "episode": episode, "next": after})

@@ -7,78 +7,50 @@ labelled rows are spent by the same transaction that finishes the slot, and a sl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
 from monitoring.journal.tables import TICK, runs
 from monitoring.journal.tables import carries as table
-from monitoring.judging.performance import Score
+from monitoring.judging.performance.watch import PerformanceWatch
 from training.json_text import from_text, to_text
 from training.storage.database import upsert
 from training.storage.migrations import add_columns
 
-MOST_OTHERS = 8  # former champions that are remembered: one that comes back later begins anew
-
-
-class Spent(NamedTuple):
-    """How far the rows of one version are spent, and the score of its first live ones."""
-
-    tested_us: int = 0
-    first: Score | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """How far labelled rows are spent, and the champion's first live score.
+    """What one slot hands to the next.
 
     Attributes
     ----------
-    champion
-        Whose these are.
-    tested_us
-        Rows before it were tested; each is tested once.
-    first
-        Score of the champion's first live rows.
+    performance
+        How far labelled rows are spent, the baseline, and the evidence that the model got worse.
     taught_us
         Labels of rows before it were given to a retraining.
     move
         The last ledger line about the champion that was seen to.
-    others
-        What holds for the last former champions, the one that left last behind the others: should they come back, no row is tested twice
-        for a version.
     counted_us
         The slot as of which labelled rows are counted (`outcomes`).
     """
 
-    champion: str = ""
-    tested_us: int = 0
-    first: Score | None = None
+    performance: PerformanceWatch = field(default_factory=PerformanceWatch)
     taught_us: int = 0
     move: int = 0
-    others: Mapping[str, Spent] = field(default_factory=dict)
     counted_us: int = 0
-
-    def of(self, champion: str) -> Self:
-        """Return what holds for `champion`."""
-        if self.champion == champion:
-            return self
-        others = {**self.others, **({self.champion: Spent(self.tested_us, self.first)} if self.champion else {})}
-        own = others.pop(champion, Spent())
-        return replace(self, champion=champion, tested_us=own.tested_us, first=own.first, others=dict(list(others.items())[-MOST_OTHERS:]))
 
 
 def write(connection: sa.Connection, model: str, slot_us: int, carry: Carry) -> None:
     """Write what a slot hands on; a slot that is judged again replaces it."""
     values = {
-        "champion": carry.champion,
-        "tested_us": carry.tested_us,
-        "first": _text(carry.first),
+        "champion": carry.performance.champion,
+        "tested_us": carry.performance.tested_us,
         "taught_us": carry.taught_us,
         "move": carry.move,
-        "others": to_text([[version, spent.tested_us, _text(spent.first)] for version, spent in carry.others.items()]),
         "counted_us": carry.counted_us,
+        "performance": to_text(carry.performance.to_dict()),
     }
     upsert(connection, table, {"model": model, "slot_us": slot_us, **values}, ["model", "slot_us"], values)
 
@@ -100,38 +72,20 @@ def take_out_of_runs(connection: sa.Connection) -> None:
         stored = result.pop("carry", pending)
         if stored is None:
             continue
-        first = stored.get("first")
-        write(connection, row.model, row.slot_us, _read({**stored, "first": None if first is None else to_text(first)}))
+        write(connection, row.model, row.slot_us, _read(stored))
         changes = {"payload": to_text(payload), "result": to_text(result)}
         connection.execute(runs.update().where(runs.c.run_id == row.run_id).values(changes))
 
 
-def add_others(connection: sa.Connection) -> None:
-    """Bring tables of version 3 to version 4: what holds for former champions is kept too."""
-    add_columns(connection, table.c.others)
+def add_later_columns(connection: sa.Connection) -> None:
+    """Bring tables of versions 3 to 5 to the next: as of which slot labelled rows are counted, and the baseline, which are not known yet.
 
-
-def add_counted(connection: sa.Connection) -> None:
-    """Bring tables of version 4 to version 5: as of which slot labelled rows are counted; of those before none are."""
-    add_columns(connection, table.c.counted_us)
-
-
-def _text(first: Score | None) -> str | None:
-    return None if first is None else to_text(first.to_dict())
-
-
-def _score(text: str | None) -> Score | None:
-    return None if text is None else Score(**from_text(text))
+    What versions of their own had handed on (`first`, `others`) is left where it is; nobody reads it.
+    """
+    add_columns(connection, table.c.counted_us, table.c.performance)
 
 
 def _read(stored: Mapping[str, Any]) -> Carry:
-    others = from_text(stored.get("others") or "[]")
-    return Carry(
-        str(stored.get("champion", "")),
-        int(stored.get("tested_us", 0)),
-        _score(stored.get("first")),
-        int(stored.get("taught_us", 0)),
-        int(stored.get("move", 0)),
-        {version: Spent(int(tested_us), _score(first)) for version, tested_us, first in others},
-        int(stored.get("counted_us") or 0),
-    )
+    text = stored.get("performance")
+    watch = PerformanceWatch.from_dict(str(stored.get("champion", "")), int(stored.get("tested_us", 0)), text and from_text(text))
+    return Carry(watch, int(stored.get("taught_us", 0)), int(stored.get("move", 0)), int(stored.get("counted_us") or 0))

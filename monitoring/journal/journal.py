@@ -21,7 +21,7 @@ from training.json_text import to_text
 from training.registry.tables import Guard
 from training.storage.database import Database, upsert
 
-MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, 4: carries.add_others, 5: carries.add_counted}
+MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, **dict.fromkeys((4, 5, 6), carries.add_later_columns)}
 """The way from each version to the next; tables that are missing are added too."""
 
 

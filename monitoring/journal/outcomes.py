@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from monitoring.journal.tables import TICK, carries, outcome_edges, runs
 from monitoring.journal.tables import outcomes as table
-from monitoring.judging.outcome_sums import OutcomeSums
+from monitoring.judging.performance.outcome_sums import OutcomeSums
 from training.json_text import from_text, to_text
 from training.storage.database import Database, upsert
 

@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 5
+VERSION = 6
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
@@ -54,11 +54,10 @@ carries = sa.Table(
     sa.Column("slot_us", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("champion", sa.String(64), nullable=False),
     sa.Column("tested_us", sa.BigInteger, nullable=False),
-    sa.Column("first", sa.Text),
     sa.Column("taught_us", sa.BigInteger, nullable=False),
     sa.Column("move", sa.BigInteger, nullable=False),
-    sa.Column("others", sa.Text),
     sa.Column("counted_us", sa.BigInteger),
+    sa.Column("performance", sa.Text),
 )
 verdicts = sa.Table(
     "journal_verdicts",

@@ -11,8 +11,9 @@ from monitoring.drift.watch_report import WatchReport
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.labels.faults import LabelFault
-from monitoring.judging.live_metrics import SegmentScore
-from monitoring.judging.performance import PerformanceTest, Score
+from monitoring.judging.performance.live_metrics import SegmentScore
+from monitoring.judging.performance.scores import PerformanceTest, Score
+from monitoring.judging.performance.watch import HarmTest
 from training.clock import duration_us, format_duration, from_us
 from training.evaluation.gate import Decision
 from training.policies import RetrainingPolicy
@@ -57,7 +58,7 @@ class Evidence:
     spans: tuple[Span, ...]
     labels: Labels
     score: Score | None = None
-    performance: PerformanceTest | None = None
+    performance: PerformanceTest | HarmTest | None = None
     rollback_test: Decision | None = None
     no_baseline: str | None = None
     questions: tuple[str, ...] = ()
@@ -254,7 +255,7 @@ def _notices(evidence: Evidence) -> tuple[str, ...]:
 def _calm(evidence: Evidence) -> str:
     if evidence.rows == 0:
         return "no rows in the window"
-    if evidence.performance is not None:
+    if evidence.performance is not None and evidence.performance.live is not None:
         return evidence.performance.sentence()
     if evidence.no_baseline is not None:
         return evidence.no_baseline

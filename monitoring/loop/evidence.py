@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from monitoring.drift.classic import DriftReport, drift
@@ -14,18 +14,17 @@ from monitoring.journal.outcomes import Outcome
 from monitoring.journal.tables import TICK, Quarantine, name_of_span
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Known, Span, find, learn, quarantine, without_released
-from monitoring.judging.performance import CHALLENGER_LIVE, PerformanceTest, Score, choose_baseline, compare, pool, score
 from monitoring.judging.verdict import Evidence, Labels
-from monitoring.live_performance import live_scores
-from monitoring.log_windows import Range, Windows, ranges, take
+from monitoring.log_windows import Range, Windows, ranges
 from monitoring.loop.drift_watch import report_of, stop, watch
 from monitoring.loop.references import champions_own, count_under, in_force
 from monitoring.loop.watched import Slot
+from monitoring.performance.live_scores import live_scores
+from monitoring.performance.watch import Matured, judge_performance, under
 from monitoring.stores import Stores
 from service.prediction_log.prediction_log import PredictionLog
 from training.clock import duration_us
 from training.evaluation.gate import Decision
-from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.reference import Reference
 from training.registry.aliases import CHAMPION
@@ -34,7 +33,6 @@ from training.registry.tables import VersionRecord
 
 logger = logging.getLogger(__name__)
 ASKED_AFTER_US = 7 * 86_400_000_000  # a fault that goes on for so long may be the new normal
-BASELINE_ROWS = 1500  # live rows that make up the champion's own baseline; later ones are only compared with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +89,12 @@ def gather(
     cohorts = cohorts.without(spans)
     without_labels = (*aside, *ranges(cohorts.uncovered))
     labels = known_labels(windows, record, cohorts, carry, without_labels)
-    promise = promised(stores.registry, record, spec.watched_by.name)
-    live, tested, carried = measure_performance(windows, spec, record, promise, cohorts, carry.of(champion), without_labels)
-    missing = None if tested is not None or not is_imported(record) else _no_baseline(carried.of(champion).first)
-    evidence = Evidence(spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, live, tested, rollback_test, missing)
+    before_slot = under(stores, spec, carry.performance, champion, slot_us)
+    judged = judge_performance(Matured(stores, spec, cohorts, without_labels, new or ()), record, before_slot)
+    carried = replace(carry, performance=judged.watch)
+    evidence = Evidence(
+        spec.model, slot_us, champion, moved.rows, moved, broken, spans, labels, judged.score, judged.tested, rollback_test, judged.missing
+    )
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
     evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live_scores(stores, spec, cohorts, new or ()))
@@ -169,88 +169,6 @@ def known_labels(windows: Windows, record: VersionRecord, cohorts: Cohorts, carr
     times = windows.labelled_times(seen_us + 1, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
     new = int((times >= carry.taught_us).sum())
     return Labels(new, len(times), cohorts.share(seen_us + 1), int(times[-1]) if len(times) else seen_us)
-
-
-def measure_performance(
-    windows: Windows,
-    spec: ModelSpec,
-    record: VersionRecord,
-    promise: tuple[Score | None, str],
-    cohorts: Cohorts,
-    carry: Carry,
-    aside: Sequence[Range],
-) -> tuple[Score | None, PerformanceTest | None, Carry]:
-    """Score the champion's own answers on rows that matured since the last test, and test them once.
-
-    Without enough of them, and in a blind slot, nothing is tested and nothing is spent. Of an imported model nobody knows what it was
-    fitted on: its first live rows are its baseline, and before there are `BASELINE_ROWS` of them there is none.
-    """
-    policy = spec.watching.performance
-    start_us = max(carry.tested_us, int(record.manifest["trained_through_us"]) + 1)
-    end_us = cohorts.covered_end_us
-    if end_us is None or end_us <= start_us or cohorts.blind is not None:
-        return None, None, carry
-    labelled = windows.labelled(start_us, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
-    own = take(labelled, labelled.version == record.version)
-    if own.n_effective < policy.minimum_rows:
-        return None, None, carry
-    share = cohorts.share(start_us, covered_only=True)
-    live = score(own.rows.labels, own.prediction, spec.watched_by, coverage=share, weights=own.weights)
-    if live is None:
-        return None, None, carry
-    if is_imported(record) and (carry.first is None or carry.first.n < BASELINE_ROWS):
-        return live, None, replace(carry, tested_us=end_us, first=_first(carry.first, live, None))
-    tested = _test(live, promise, carry.first, spec, end_us)
-    return live, tested, replace(carry, tested_us=end_us, first=_first(carry.first, live, tested))
-
-
-def is_imported(record: VersionRecord) -> bool:
-    """Return whether a version was fitted elsewhere."""
-    return str(record.manifest.get("algorithm", "")).startswith(IMPORTED)
-
-
-def _test(live: Score, promise: tuple[Score | None, str], first: Score | None, spec: ModelSpec, end_us: int) -> PerformanceTest | None:
-    policy, (score_before, origin) = spec.watching.performance, promise
-    chosen = choose_baseline(score_before, first, level=policy.level, tolerance=policy.tolerance, source=origin)
-    if chosen is None:
-        return None
-    baseline, source = chosen
-    return compare(live, baseline, source=source, level=policy.level, tolerance=policy.tolerance, through_us=end_us)
-
-
-def _no_baseline(first: Score | None) -> str | None:
-    n = 0 if first is None else first.n
-    if n >= BASELINE_ROWS:
-        return None
-    return f"performance has no baseline yet: the champion was imported, and {n} of {BASELINE_ROWS} live rows that make one have matured"
-
-
-def _first(first: Score | None, live: Score, tested: PerformanceTest | None) -> Score | None:
-    """Let the champion's first live rows become its baseline, as long as they are not worse than promised."""
-    if (tested is not None and tested.is_degraded) or (first is not None and first.n >= BASELINE_ROWS):
-        return first
-    return live if first is None else pool(first, live)
-
-
-def promised(registry: Registry, record: VersionRecord, metric: str) -> tuple[Score | None, str]:
-    """Return what was known of a version before it answered: its score on the gate's rows, else on its holdout; and which it is.
-
-    The gate's rows are the newest there were and live ones, as those it is held to; the holdout's are older by all that lay between.
-    Of a version fitted elsewhere nobody knows what it has seen.
-    """
-    line = registry.last_promotion(record.model, record.version)
-    gated = None if line is None else _stored(line.evidence.get(CHALLENGER_LIVE), metric)
-    if gated is not None:
-        return gated, "the gate's rows"
-    return None if is_imported(record) else _stored(record.metrics.get(metric), metric), "holdout"
-
-
-def _stored(stored: object, metric: str) -> Score | None:
-    if not isinstance(stored, Mapping) or any(stored.get(k) is None for k in ("value", "low", "high", "n")):
-        return None
-    if stored.get("metric", metric) != metric:
-        return None
-    return Score(metric, float(stored["value"]), float(stored["low"]), float(stored["high"]), int(stored["n"]))
 
 
 def spans_to_keep(spans: Sequence[Span], known: Sequence[Range]) -> tuple[Span, ...]:

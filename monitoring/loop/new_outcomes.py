@@ -9,7 +9,7 @@ import numpy as np
 
 from monitoring.journal.carries import Carry
 from monitoring.journal.outcomes import Outcome, OutcomeUpdate
-from monitoring.judging.outcome_sums import OutcomeSums, count_outcomes, score_edges
+from monitoring.judging.performance.outcome_sums import OutcomeSums, count_outcomes, score_edges
 from monitoring.loop.references import in_force
 from monitoring.stores import Stores
 from service.prediction_log.reading import NOT_LABELLED, Outcomes

@@ -44,9 +44,8 @@ def standing_of(known: ModelFacts) -> Standing:
 
 
 def score_of(evidence: Any) -> dict[str, Any] | None:
-    """Return the live score of a slot: of the test of newly matured rows, or of what there is without a baseline."""
-    tested = evidence.get("performance")
-    score: dict[str, Any] | None = evidence.get("score") if tested is None else tested["live"]
+    """Return the live score of the rows that matured at a slot."""
+    score: dict[str, Any] | None = evidence.get("score")
     return score
 
 

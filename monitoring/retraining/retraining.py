@@ -12,7 +12,7 @@ import numpy as np
 from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, Run
-from monitoring.judging.performance import CHALLENGER_LIVE, score
+from monitoring.judging.performance.scores import CHALLENGER_LIVE, score
 from monitoring.judging.verdict import Evidence, Limits, Verdict
 from monitoring.log_windows import Range, take
 from monitoring.retraining import probation

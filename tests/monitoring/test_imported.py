@@ -8,12 +8,9 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
-from monitoring.journal.carries import Carry
 from monitoring.journal.tables import RETRAIN
-from monitoring.loop.evidence import BASELINE_ROWS, measure_performance
-from monitoring.loop.label_counts import read_cohorts
 from monitoring.stores import open_stores
-from tests.monitoring.world import DAY_US, MODEL_FILE, START, World, weather
+from tests.monitoring.world import MODEL_FILE, START, World, weather
 from training.artifacts.pickles import ORIGINAL_FILE
 from training.fitting.preprocessing import build_pipeline
 from training.model_file.model_spec import parse_spec
@@ -90,18 +87,14 @@ def test_candidates_that_are_written_compete_instead(world: Callable[..., World]
 
 
 def test_an_imported_champion_has_no_baseline_before_its_live_rows_make_one(world: Callable[..., World]) -> None:
-    here = world()
-    here.answer(weather(1, 60, 50))
-    record = here.stores.registry.version("rain", here.champion)
-    windows, carry = here.stores.windows(here.spec), Carry().of(here.champion)
+    here = world(model_file=MODEL_FILE)
+    here.answer_here(weather(1, 60, 55))
 
-    tests, firsts = [], []
-    for day in (70, 80, 90, 100, 109):
-        cohorts = read_cohorts(here.stores, here.spec, here.champion, day * DAY_US)
-        _, tested, carry = measure_performance(windows, here.spec, record, (None, "holdout"), cohorts, carry, ())
-        tests.append(tested)
-        firsts.append(0 if carry.first is None else carry.first.n)
+    here.settle(here.monitor())
 
-    assert [tested is None for tested in tests] == [True, True, True, True, False]
-    assert firsts[2] < BASELINE_ROWS <= firsts[3]
-    assert tests[-1].source == "its first live rows"
+    verdicts = list(reversed(here.stores.journal.verdicts("rain", limit=None)))
+    tests = [one.evidence["performance"] for one in verdicts]
+    known = [n for n, tested in enumerate(tests) if tested is not None]
+    assert known == [6, 7], [one.reasons for one in verdicts]
+    assert "performance has no baseline yet: the champion was imported, and 920 of 1500 live rows" in " ".join(verdicts[3].reasons)
+    assert tests[-1]["source"] == "the model's first 38 days"

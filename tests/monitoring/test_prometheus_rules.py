@@ -62,6 +62,7 @@ CALM: dict[str, str] = {
     f'evergreen_silence_seconds{{{MONITOR},model="m"}}': "30x100",
     f'evergreen_silence_usual_seconds{{{MONITOR},model="m"}}': "900x100",
     f'evergreen_drift_episodes{{{MONITOR},model="m",state="open"}}': "0x100",
+    f'evergreen_performance_degraded{{{MONITOR},model="m"}}': "0x100",
     f'evergreen_verdict{{{MONITOR},model="m",verdict="blind"}}': "0x100",
     f'evergreen_verdict{{{MONITOR},model="m",verdict="quarantine"}}': "0x100",
 }
@@ -105,6 +106,7 @@ TROUBLE: dict[str, tuple[int, dict[str, str]]] = {
         of("evergreen_labels_total", result="too_late"): "0x20 0+60x80"}),
     "EvergreenSilence": (70, {of("evergreen_silence_seconds"): "30x20 30+60x80"}),
     "EvergreenDrift": (1, {of("evergreen_drift_episodes"): "0x20 1x80"}),
+    "EvergreenPerformance": (1, {of("evergreen_performance_degraded"): "0x20 1x80"}),
     "EvergreenDataFaults": (1, {of("evergreen_verdict", verdict="quarantine"): "0x20 1x80"}),
     "EvergreenRolledBack": (3, {of("evergreen_rollbacks_total"): "0x20 1x80"}),
 }  # fmt: skip

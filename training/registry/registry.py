@@ -306,7 +306,12 @@ class Registry:
 
     def last_promotion(self, model: str, version: str) -> LedgerEntry | None:
         """Return the line of the last promotion of a version, with the evidence it stood on; None where it never was champion."""
-        wanted = (tables.ledger.c.model == model, tables.ledger.c.version == version, tables.ledger.c.action == PROMOTE)
+        return self.last_line(model, PROMOTE, version)
+
+    def last_line(self, model: str, action: str, version: str | None = None) -> LedgerEntry | None:
+        """Return the newest line of an action, also of one version only; None where there is none."""
+        wanted = [tables.ledger.c.model == model, tables.ledger.c.action == action]
+        wanted += [] if version is None else [tables.ledger.c.version == version]
         statement = sa.select(tables.ledger).where(*wanted).order_by(tables.ledger.c.seq.desc()).limit(1)
         with self._reading() as connection:
             row = connection.execute(statement).one_or_none()

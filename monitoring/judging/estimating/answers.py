@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from monitoring.judging.outcome_sums import MOST_RANKED
+from monitoring.judging.performance.outcome_sums import MOST_RANKED
 from training.evaluation.losses import CLIP, class_index
 from training.schema.prediction import Prediction
 
@@ -101,7 +101,7 @@ def count_answers(group: Places, prediction: Prediction, edges: Sequence[float],
     group
         The number of each row's group, shape (n,): 0 to the number of groups - 1, each with a row.
     edges
-        The inner edges of the bins of scores (`monitoring.judging.outcome_sums.score_edges`).
+        The inner edges of the bins of scores (`monitoring.judging.performance.outcome_sums.score_edges`).
 
     Examples
     --------

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from monitoring.judging.performance import BLOCKS
+from monitoring.judging.performance.scores import BLOCKS
 from training.evaluation.losses import Metric
 
 Floats = npt.NDArray[np.float64]

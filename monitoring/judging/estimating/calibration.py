@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
-from monitoring.judging.outcome_sums import SCORE_BINS, OutcomeSums
+from monitoring.judging.performance.outcome_sums import SCORE_BINS, OutcomeSums
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from scipy import special
 from monitoring.judging.estimating.answers import Answers
 from monitoring.judging.estimating.bands import Expected
 from monitoring.judging.estimating.calibration import Calibration
-from monitoring.judging.live_metrics import CALIBRATION_GAP, DRAWS, SELECTION_RATE, TRUE_POSITIVE_RATE, Reading, confusion_value
+from monitoring.judging.performance.live_metrics import CALIBRATION_GAP, DRAWS, SELECTION_RATE, TRUE_POSITIVE_RATE, Reading, confusion_value
 from training.evaluation.losses import CALIBRATION_BINS, COST
 
 Floats = npt.NDArray[np.float64]

@@ -24,8 +24,8 @@ from monitoring.judging.estimating.bands import (
 )
 from monitoring.judging.estimating.calibration import Calibration, learn_calibration
 from monitoring.judging.estimating.cbpe import OF_CLASSES, expected_metric, outside
-from monitoring.judging.live_metrics import Reading
-from monitoring.judging.outcome_sums import SCORE_BINS, OutcomeSums, add_up
+from monitoring.judging.performance.live_metrics import Reading
+from monitoring.judging.performance.outcome_sums import SCORE_BINS, OutcomeSums, add_up
 
 LEAST_OF_CLASS = 20  # labelled rows of each of two classes in the reference
 

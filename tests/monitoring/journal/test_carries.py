@@ -10,10 +10,13 @@ import sqlalchemy as sa
 
 from monitoring.drift.classic import DriftReport
 from monitoring.journal import tables
-from monitoring.journal.carries import MOST_OTHERS, Carry, Spent
+from monitoring.journal.carries import Carry
 from monitoring.journal.journal import Journal
 from monitoring.journal.leases import Turn
-from monitoring.judging.performance import Score
+from monitoring.judging.performance.baseline import Baseline
+from monitoring.judging.performance.harm import Bet, HarmState, null_of
+from monitoring.judging.performance.scores import Score
+from monitoring.judging.performance.watch import PerformanceWatch
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from training.json_text import from_text, to_text
 from training.settings import Home
@@ -21,10 +24,12 @@ from training.storage.database import Database, open_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TURN, LATER = Turn(NOW, token=1), Turn(NOW, token=2)
-FIRST = Score("log_loss", 0.5, 0.4, 0.6, 360, 0.75)
-ONE = Carry("v1", 100, FIRST, 40, 3)
-TWO = Carry("v1", 200, FIRST, 40, 5)
-BACK = Carry("v1", 200, FIRST, 40, 5, {"v2": Spent(180, None), "v3": Spent(190, FIRST)})
+SCORE = Score("log_loss", 0.5, 0.4, 0.6, 360, 0.75)
+NULL = null_of(Baseline("log_loss", 10, 90, 1500, 28, 0.5, 0.2, 1.0, 53.5, 0.52), 0.01)
+BETS = tuple(Bet(float(number), 0.5, 60, 12.0, 7.5) for number in range(5))
+ONE = Carry(PerformanceWatch("v1", 100, 100), 40, 3)
+TWO = Carry(PerformanceWatch("v1", 200, 200), 40, 5)
+WATCHED = replace(TWO, performance=PerformanceWatch("v1", 200, 20, NULL, SCORE, HarmState(95, 95, BETS), 9.5))
 KEEP, RETRAIN = Verdict("keep", ()), Verdict("retrain", ())
 
 
@@ -49,7 +54,7 @@ def test_the_first_slot_is_handed_nothing(journal: Journal) -> None:
     assert journal.carry("bikes") == Carry()
 
 
-@pytest.mark.parametrize("carry", [ONE, BACK, replace(ONE, first=None), Carry()], ids=["full", "others", "no first score", "empty"])
+@pytest.mark.parametrize("carry", [ONE, WATCHED, Carry()], ids=["no baseline", "an open episode", "empty"])
 def test_what_a_slot_hands_on_holds_from_the_end_of_its_run(carry: Carry, journal: Journal) -> None:
     run_id = begin(journal, 10, carry)
     before = journal.carry("bikes")
@@ -110,49 +115,24 @@ def test_a_look_by_hand_and_other_jobs_hand_nothing_on(journal: Journal) -> None
     assert journal.carry("bikes") == ONE
 
 
-def test_a_version_that_comes_back_goes_on_where_it_was() -> None:
-    away = replace(TWO.of("v2"), tested_us=300, first=None)
-
-    assert (TWO.of("v2").tested_us, TWO.of("v2").first) == (0, None)
-    assert (away.of("v1").tested_us, away.of("v1").first) == (TWO.tested_us, FIRST)
-    assert away.of("v1").of("v2") == away
-    assert Carry().of("v1").others == {}
-
-
-def test_of_many_former_champions_those_that_left_last_are_remembered(journal: Journal) -> None:
-    carry = ONE
-    champions = [*(f"v{number}" for number in range(2, MOST_OTHERS + 3)), "v02", *(f"v{number}" for number in range(20, 25)), "last"]
-    for slot, champion in enumerate(champions):
-        carry = replace(carry.of(champion), tested_us=slot)
-        journal.finish_run(TURN, begin(journal, slot, carry), {})
-        carry = journal.carry("bikes")
-
-    assert list(carry.others) == champions[:-1][-MOST_OTHERS:]
-    assert carry.of("v02").tested_us == champions.index("v02")
-
-
-def test_tables_of_version_3_are_added_to_and_what_they_hold_goes_on(database: Database) -> None:
-    database.prepare(tables.COMPONENT, tables.metadata, 3)
-    row = {
-        "model": "bikes",
-        "slot_us": 10,
-        "champion": "v1",
-        "tested_us": 100,
-        "first": to_text(FIRST.to_dict()),
-        "taught_us": 40,
-        "move": 3,
-    }
+@pytest.mark.parametrize(("version", "later"), [(3, ("counted_us", "performance")), (5, ("performance",))], ids=["3", "5"])
+def test_tables_of_older_versions_are_added_to_and_what_they_hold_goes_on(version: int, later: tuple[str, ...], database: Database) -> None:
+    database.prepare(tables.COMPONENT, tables.metadata, version)
+    row = {"model": "bikes", "slot_us": 10, "champion": "v1", "tested_us": 100, "taught_us": 40, "move": 3}
     run = {"run_id": "bikes.tick.10", "model": "bikes", "job": "tick", "slot_us": 10, "state": "done", "attempt": 1, "token": 1}
     with database.write() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {tables.carries.name} DROP COLUMN others"))
-        connection.execute(tables.carries.insert().values(**row))
+        for name in later:
+            connection.execute(sa.text(f"ALTER TABLE {tables.carries.name} DROP COLUMN {name}"))
+        for name in ("first", "others"):
+            connection.execute(sa.text(f"ALTER TABLE {tables.carries.name} ADD COLUMN {name} TEXT"))
+        connection.execute(sa.insert(tables.carries).values(**row))
         connection.execute(tables.runs.insert().values(**run, started_us=0, payload="{}", result="{}"))
 
     journal = Journal(database)
     before = journal.carry("bikes")
-    journal.finish_run(TURN, begin(journal, 20, BACK), {})
+    journal.finish_run(TURN, begin(journal, 20, WATCHED), {})
 
-    assert (before, journal.carry("bikes")) == (ONE, BACK)
+    assert (before, journal.carry("bikes")) == (ONE, WATCHED)
 
 
 # from version 1, where runs carried it
@@ -173,8 +153,13 @@ def to_version_1(database: Database, runs: dict[str, tuple[str, object, object]]
 
 
 def old(carry: Carry) -> dict[str, object]:
-    first = None if carry.first is None else carry.first.to_dict()
-    return {"champion": carry.champion, "tested_us": carry.tested_us, "first": first, "taught_us": carry.taught_us, "move": carry.move}
+    watch = carry.performance
+    return {"champion": watch.champion, "tested_us": watch.tested_us, "taught_us": carry.taught_us, "move": carry.move}
+
+
+def known(stored: dict[str, object]) -> dict[str, object]:
+    """What is kept of what a version handed on: the score of its own first rows is not."""
+    return {name: value for name, value in stored.items() if name not in ("first", "others")}
 
 
 @pytest.mark.parametrize(
@@ -211,8 +196,8 @@ def test_the_home_of_8e22de5_is_migrated_with_the_slot_that_was_running(old_home
     database = open_database(f"sqlite:///{old_home.database}")
     with database.read() as connection:
         rows = connection.execute(sa.select(tables.runs).order_by(tables.runs.c.slot_us)).all()
-    done = [from_text(row.result)["carry"] for row in rows if row.state == "done"]
-    (pending,) = [from_text(row.payload)["carry"] for row in rows if row.run_id == "rain.tick.7257600000000"]
+    done = [known(from_text(row.result)["carry"]) for row in rows if row.state == "done"]
+    (pending,) = [known(from_text(row.payload)["carry"]) for row in rows if row.run_id == "rain.tick.7257600000000"]
 
     journal = Journal(database)
     before = journal.carry("rain")

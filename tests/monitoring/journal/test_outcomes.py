@@ -15,7 +15,8 @@ from monitoring.journal.carries import Carry
 from monitoring.journal.journal import Journal
 from monitoring.journal.leases import Turn
 from monitoring.journal.outcomes import KEPT_SLOTS, Outcome, OutcomeUpdate
-from monitoring.judging.outcome_sums import OutcomeSums, add_up
+from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up
+from monitoring.judging.performance.watch import PerformanceWatch
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from training.storage.database import Database
 
@@ -156,10 +157,11 @@ def test_tables_of_version_4_are_added_to_and_count_from_the_beginning(database:
     for table in set(tables.metadata.tables.values()) - {tables.outcomes, tables.outcome_edges}:
         table.to_metadata(metadata)
     database.prepare(tables.COMPONENT, metadata, 4)
-    carry = {"model": "bikes", "slot_us": 10, "champion": "v1", "tested_us": 100, "taught_us": 40, "move": 3, "others": "[]"}
+    carry = {"model": "bikes", "slot_us": 10, "champion": "v1", "tested_us": 100, "taught_us": 40, "move": 3}
     run = {"run_id": "bikes.tick.10", "model": "bikes", "job": "tick", "slot_us": 10, "state": "done", "attempt": 1, "token": 1}
     with database.write() as connection:
         connection.execute(sa.text(f"ALTER TABLE {tables.carries.name} DROP COLUMN counted_us"))
+        connection.execute(sa.text(f"ALTER TABLE {tables.carries.name} DROP COLUMN performance"))
         connection.execute(sa.insert(tables.carries).values(**carry))
         connection.execute(tables.runs.insert().values(**run, started_us=0, payload="{}", result="{}"))
 
@@ -167,5 +169,5 @@ def test_tables_of_version_4_are_added_to_and_count_from_the_beginning(database:
     before = journal.carry("bikes")
     finish(journal, 20, rows(3, 5))
 
-    assert before == Carry("v1", 100, None, 40, 3)
+    assert before == Carry(PerformanceWatch("v1", 100, 100), 40, 3)
     assert totals(journal) == {5: 3}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitoring.judging.estimating.answers import Answers, add_up_answers, count_answers
-from monitoring.judging.outcome_sums import score_edges
+from monitoring.judging.performance.outcome_sums import score_edges
 from training.schema.prediction import Prediction
 
 CLASSES = {2: ("no", "yes"), 4: ("a", "b", "c", "d")}

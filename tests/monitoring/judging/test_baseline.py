@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 
 DAY = 86_400_000_000
 HOUR = DAY // 24

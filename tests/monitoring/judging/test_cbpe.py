@@ -12,8 +12,8 @@ from sklearn.isotonic import IsotonicRegression
 from monitoring.judging.estimating.answers import Answers, count_answers
 from monitoring.judging.estimating.bands import Estimate
 from monitoring.judging.estimating.class_estimator import Bucket, ClassEstimator, labelled_answers, learn_class_estimator
-from monitoring.judging.live_metrics import Reading
-from monitoring.judging.outcome_sums import OutcomeSums, count_outcomes, score_edges
+from monitoring.judging.performance.live_metrics import Reading
+from monitoring.judging.performance.outcome_sums import OutcomeSums, count_outcomes, score_edges
 from training.evaluation.losses import COST
 from training.profiles.bin_edges import numeric_edges
 from training.schema.costs import Costs

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, quarter, rise
-from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
-from monitoring.judging.harm import HarmState, Null, Rest, Rule, advance, look, null_of, null_of_segment
+from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.harm import HarmState, Null, Rest, Rule, advance, look, null_of, null_of_segment
 from training.profiles.phases import DAY_US
 
 RULE = Rule(DAY_US)

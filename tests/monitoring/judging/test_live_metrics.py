@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from monitoring.judging.live_metrics import LOSS_OF, Reading, fairness_names, joined_blocks
-from monitoring.judging.outcome_sums import MOST_RANKED, OutcomeSums, add_up, count_outcomes, score_edges
-from monitoring.judging.performance import score
+from monitoring.judging.performance.live_metrics import LOSS_OF, Reading, fairness_names, joined_blocks
+from monitoring.judging.performance.outcome_sums import MOST_RANKED, OutcomeSums, add_up, count_outcomes, score_edges
+from monitoring.judging.performance.scores import score
 from training.evaluation.losses import METRICS, cost_metric
 from training.evaluation.scores import estimate
 from training.profiles.bin_edges import numeric_edges

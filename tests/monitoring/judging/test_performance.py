@@ -1,12 +1,10 @@
 """Live scores, their intervals, and when they are worse."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from monitoring.judging.performance import Score, choose_baseline, compare, pool, score
+from monitoring.judging.performance.scores import Score, compare, score
 from training.schema.prediction import Prediction
 
 
@@ -84,16 +82,6 @@ def test_a_better_model_is_never_called_worse_whatever_the_direction() -> None:
     assert not test.is_degraded
 
 
-def test_the_first_live_rows_are_the_baseline_unless_they_were_bad_already() -> None:
-    promised, same, bad = scored(0, 3000, 0.8), scored(1, 400, 0.8), scored(2, 400, 0.6)
-
-    assert choose_baseline(promised, same, level=0.01, tolerance=0.02) == (same, "its first live rows")
-    assert choose_baseline(promised, bad, level=0.01, tolerance=0.02) == (promised, "holdout")
-    assert choose_baseline(promised, None, level=0.01, tolerance=0.02) == (promised, "holdout")
-    assert choose_baseline(promised, bad, level=0.01, tolerance=0.02, source="the gate's rows") == (promised, "the gate's rows")
-    assert choose_baseline(None, None, level=0.01, tolerance=0.02) is None
-
-
 def with_errors(*errors: float) -> tuple[np.ndarray, Prediction]:
     """Rows whose absolute errors are these."""
     return np.zeros(len(errors)), Prediction(np.array(errors))
@@ -140,8 +128,6 @@ def test_an_interval_cut_at_zero_makes_nobody_surer() -> None:
     assert cut is not None
     assert whole.low > 0 == cut.low
     assert cut.standard_error == pytest.approx(whole.standard_error)
-    assert pool(cut, cut).low == 0
-    assert pool(cut, cut).standard_error == pytest.approx(whole.standard_error / 2**0.5)
 
 
 def with_error(metric: str, value: float, error: float, n: int = 100, coverage: float = 1.0) -> Score:
@@ -194,32 +180,3 @@ def test_a_result_is_a_sentence_and_plain_json() -> None:
         "is_degraded": True,
         "through_us": 7,
     }
-
-
-def test_pooled_scores_weigh_as_much_as_they_have_rows() -> None:
-    pooled = pool(with_error("mae", 1.0, 0.3, 100, 0.5), with_error("mae", 2.0, 0.2, 300, 0.9))
-
-    assert (pooled.metric, pooled.value, pooled.n) == ("mae", 1.75, 400)
-    assert pooled.coverage == pytest.approx(0.8)
-    assert pooled.standard_error == pytest.approx((30**2 + 60**2) ** 0.5 / 400)
-    assert (pooled.low + pooled.high) / 2 == pytest.approx(1.75)
-
-
-@pytest.mark.parametrize(
-    ("level", "tolerance", "is_promise_kept"),
-    [(0.5, 0.1, True), (0.5, 0.0999, False), (0.01, 0.0999, True), (0.01, -0.2, False)],
-    ids=["within the tolerance", "beyond it", "beyond it by chance", "beyond it by more than chance"],
-)
-def test_the_first_rows_were_bad_by_the_same_test(level: float, tolerance: float, is_promise_kept: bool) -> None:
-    promised, first = with_error("accuracy", 0.75, 0.06), with_error("accuracy", 0.65, 0.08)
-    nearly = replace(first, value=0.65 + 1e-12)
-
-    baseline = choose_baseline(promised, nearly, level=level, tolerance=tolerance)
-
-    assert baseline == ((nearly, "its first live rows") if is_promise_kept else (promised, "holdout"))
-
-
-def test_without_a_promise_the_first_rows_stand() -> None:
-    first = with_error("accuracy", 0.65, 0.08)
-
-    assert choose_baseline(None, first, level=0.01, tolerance=0.02) == (first, "its first live rows")

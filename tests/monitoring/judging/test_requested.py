@@ -11,7 +11,7 @@ from monitoring.judging.cohorts import Cohorts, CoverageRule, measured_maturity
 from monitoring.judging.data_faults import Span
 from monitoring.judging.labels.counts import LabelCounts
 from monitoring.judging.labels.requested import NO_REQUESTS, Requested
-from monitoring.judging.performance import Score, score
+from monitoring.judging.performance.scores import Score, score
 from service.label_requests.weights import Draw, Labelled, weigh
 from training.policies import LabelPolicy
 from training.schema.prediction import Prediction

@@ -11,8 +11,8 @@ from monitoring.drift.classic import ColumnDrift, DriftReport
 from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.labels.counts import LabelCounts
-from monitoring.judging.live_metrics import SegmentScore
-from monitoring.judging.performance import Score, compare
+from monitoring.judging.performance.live_metrics import SegmentScore
+from monitoring.judging.performance.scores import Score, compare
 from monitoring.judging.verdict import Evidence, Labels, Limits, Verdict, judge
 from training.clock import duration_us
 from training.evaluation.gate import Decision

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitoring.journal import tables
-from monitoring.judging.outcome_sums import OutcomeSums, add_up, count_outcomes
+from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up, count_outcomes
 from tests.conftest import Once
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, weather
 from training.schema.rows import Rows

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from monitoring.judging.performance import CHALLENGER_LIVE
+from monitoring.judging.performance.scores import CHALLENGER_LIVE
 from tests.monitoring.world import CHILD, DAY_US, LEARNS_TEN_DAYS, ON_LABELS, World, weather
 
 

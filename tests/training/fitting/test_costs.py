@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from monitoring.judging.performance import compare, score
+from monitoring.judging.performance.scores import compare, score
 from training.artifacts.answer_in_child import ModelInChild
 from training.artifacts.artifact import LoadedArtifact, load_verified
 from training.artifacts.signing import load_or_make_key

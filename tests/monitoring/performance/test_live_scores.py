@@ -17,10 +17,10 @@ import pytest
 from monitoring.cli.main import run
 from monitoring.journal.leases import Turn
 from monitoring.judging.cohorts import Cohorts
-from monitoring.live_performance import LEAST_LABELS, baseline_of, bucket_losses, live_scores, performance_history
 from monitoring.log_windows import take
 from monitoring.loop.label_counts import read_cohorts
 from monitoring.loop.new_outcomes import NewOutcomes
+from monitoring.performance.live_scores import LEAST_LABELS, baseline_of, bucket_losses, live_scores, performance_history
 from service.prediction_log.reading import LoggedRows
 from tests.conftest import Once
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, open_world, weather
@@ -179,9 +179,12 @@ def test_the_baseline_is_the_first_twenty_eight_days_and_at_least_fifteen_hundre
 
     assert too_few is None
     assert learned is not None
-    assert (learned.loss, learned.n, learned.start_us, learned.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
+    baseline, score = learned
+    assert (baseline.loss, baseline.n, baseline.start_us, baseline.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
+    assert score is not None
+    assert (score.metric, score.n, score.value) == ("log_loss", 1520, pytest.approx(baseline.mean))
     assert later is not None
-    assert (later.start_us, later.end_us) == (62 * DAY_US, 100 * DAY_US)
+    assert (later[0].start_us, later[0].end_us) == (62 * DAY_US, 100 * DAY_US)
 
 
 def test_people_see_it_by_bucket_and_in_the_status(watched: World, capsys: pytest.CaptureFixture[str]) -> None:

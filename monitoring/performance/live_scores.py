@@ -8,16 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
+import numpy as np
+
 from monitoring.journal.outcomes import KeptSums, Outcome
-from monitoring.judging.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Span
-from monitoring.judging.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks, leave_one_out
-from monitoring.judging.outcome_sums import OutcomeSums, add_up
-from monitoring.log_windows import Range
+from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks, leave_one_out
+from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up, count_outcomes
+from monitoring.judging.performance.scores import Score
+from monitoring.log_windows import Range, ranges
 from monitoring.stores import Stores
 from training.clock import duration_us
 from training.evaluation.losses import COST, METRICS
+from training.evaluation.weighted import effective
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.profiles.measures import ALL
 
@@ -136,23 +140,67 @@ def bucket_losses(
 ) -> list[BucketLoss]:
     """Return the mean losses of mature, covered buckets that begin at `start_us` or later, in order, as of a slot.
 
-    The loss is the one that stands for the metric that is watched (`live_metrics.LOSS_OF`). `new` as in `live_scores`.
+    The loss is the one that stands for the metric that is watched (`live_metrics.LOSS_OF`). `new` as in `live_scores`. Of buckets of all
+    rows for which labels were drawn these speak, each for as many rows as it stands for.
     """
+    sums = _mature(stores, spec, cohorts, start_us, segment, new)
+    reading = _reading(spec, spec.watched_by.name, sums.values())
+    drawn = () if segment else ranges(cohorts.by_requests)
+    width_us = duration_us(spec.watching.bucket)
+    losses = {at: reading.bucket_loss(at, one, segment) for at, one in sums.items() if not _is_aside(at, width_us, drawn)}
+    if len(losses) < len(sums):
+        losses |= _drawn_losses(stores, spec, cohorts, reading, [at for at in sums if at not in losses])
+    return [losses[at] for at in sorted(losses)]
+
+
+def _mature(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, start_us: int, segment: str, new: Sequence[Outcome]
+) -> dict[int, OutcomeSums]:
     end_us = cohorts.end_us
     if end_us is None or end_us <= start_us:
-        return []
+        return {}
     stored = _by_bucket(stores.journal.outcomes.find(spec.model, start_us, end_us, segment))
-    sums = _judged(spec, cohorts, (start_us, end_us), stored, [one for one in new if one.segment == segment])
-    reading = _reading(spec, spec.watched_by.name, sums.values())
-    return [reading.bucket_loss(at, one, segment) for at, one in sums.items()]
+    return _judged(spec, cohorts, (start_us, end_us), stored, [one for one in new if one.segment == segment])
+
+
+def _drawn_losses(stores: Stores, spec: ModelSpec, cohorts: Cohorts, reading: Reading, starts: Sequence[int]) -> dict[int, BucketLoss]:
+    """Return the losses of buckets whose drawn labels speak for all rows, weighted; `n` is of how many equal rows they tell as much."""
+    width_us, requested = duration_us(spec.watching.bucket), ranges(cohorts.by_requests)
+    aside = (*ranges(cohorts.aside), *ranges(cohorts.uncovered))
+    rows = stores.windows(spec).labelled(starts[0], starts[-1] + width_us, cohorts.slot_us - 1, aside, requested)
+    if not len(rows):
+        return {}
+    edges, is_binary = stores.journal.outcomes.edges(spec.model) or (), spec.schema.task == "binary"
+    each = count_outcomes(np.arange(len(rows)), rows.rows.labels, rows.prediction, edges, is_binary=is_binary)
+    loss = np.array([reading.bucket_loss(0, one).mean for one in each])
+    weight = np.ones(len(rows)) if rows.weights is None else rows.weights
+    losses, wanted = {}, set(starts)
+    for at in np.unique(rows.rows.time_us // width_us * width_us).tolist():
+        own = rows.rows.time_us // width_us * width_us == at
+        if at in wanted:
+            mean = float(np.average(loss[own], weights=weight[own]))
+            variance = float(np.average((loss[own] - mean) ** 2, weights=weight[own]))
+            losses[at] = BucketLoss(at, max(round(effective(weight[own])), 1), mean, variance)
+    return losses
 
 
 def baseline_of(
     stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, segment: str = ALL, new: Sequence[Outcome] = ()
-) -> Baseline | None:
-    """Return the baseline of the first mature, covered buckets from `start_us` on; None while there are too few."""
+) -> tuple[Baseline, Score | None] | None:
+    """Return the baseline of the first mature, covered buckets from `start_us` on, and the metric over their rows.
+
+    Returns
+    -------
+    None while there are too few. Without a metric where labels were drawn for some of its buckets, or the rows do not define it.
+    """
     losses = bucket_losses(stores, spec, cohorts, start_us=start_us, segment=segment, new=new)
-    return learn_baseline(losses, Reading(spec.watched_by.name).loss, duration_us(spec.watching.bucket))
+    baseline = learn_baseline(losses, Reading(spec.watched_by.name).loss, duration_us(spec.watching.bucket))
+    if baseline is None:
+        return None
+    sums = _mature(stores, spec, cohorts, start_us, segment, new)
+    some = [one for at, one in sums.items() if baseline.start_us <= at < baseline.end_us]
+    is_drawn = any(one.start_us < baseline.end_us and baseline.start_us < one.end_us for one in cohorts.by_requests)
+    return baseline, None if is_drawn else _reading(spec, spec.watched_by.name, some).over(some)
 
 
 def _judged(

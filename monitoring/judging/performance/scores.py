@@ -172,52 +172,7 @@ def compare(live: Score, baseline: Score, *, source: str, level: float, toleranc
     >>> compare(now, before, source="holdout", level=0.01, tolerance=0.02, through_us=0).is_degraded
     True
     """
-    loss, low = _loss(live, baseline, level)
-    limit = _limit(baseline, tolerance)
-    return PerformanceTest(live, baseline, source, loss, low, limit, low > limit, through_us)
-
-
-def _loss(live: Score, baseline: Score, level: float) -> tuple[float, float]:
-    """Return by how much `live` is worse, and the lower one-sided bound of that."""
     loss = gain(live.metric, baseline.value, live.value)
-    return loss, loss - float(special.ndtri(1 - level)) * math.hypot(live.standard_error, baseline.standard_error)
-
-
-def _limit(baseline: Score, tolerance: float) -> float:
-    return tolerance * baseline.value if baseline.metric in RELATIVE else tolerance
-
-
-def pool(a: Score, b: Score) -> Score:
-    """Return one score for the rows of two disjoint spans, each weighing as much as it has rows.
-
-    Examples
-    --------
-    >>> pool(Score("mae", 1.0, 0.9, 1.1, 100), Score("mae", 2.0, 1.9, 2.1, 300)).value
-    1.75
-    """
-    n = a.n + b.n
-    value = (a.n * a.value + b.n * b.value) / n
-    half = NORMAL_975 * math.hypot(a.n * a.standard_error, b.n * b.standard_error) / n
-    least, most = (min(a.low, b.low), max(a.high, b.high)) if a.metric == COST else range_of(a.metric)
-    return Score(a.metric, value, max(value - half, least), min(value + half, most), n, (a.n * a.coverage + b.n * b.coverage) / n)
-
-
-def choose_baseline(
-    promised: Score | None, first: Score | None, *, level: float, tolerance: float, source: str = "holdout"
-) -> tuple[Score, str] | None:
-    """Choose what the champion's later scores are held against.
-
-    Its own first live rows are the better yardstick (same stream, same labels), unless they were already worse than what was
-    promised: then the promise stands.
-
-    Parameters
-    ----------
-    promised, source
-        What was known of the champion before it answered, and from where: of one that passed a gate its score on the gate's rows, which
-        are newer than its holdout's; of another the holdout's.
-    """
-    if first is None:
-        return None if promised is None else (promised, source)
-    if promised is not None and _loss(first, promised, level)[1] > _limit(promised, tolerance):
-        return promised, source
-    return first, "its first live rows"
+    low = loss - float(special.ndtri(1 - level)) * math.hypot(live.standard_error, baseline.standard_error)
+    limit = tolerance * baseline.value if baseline.metric in RELATIVE else tolerance
+    return PerformanceTest(live, baseline, source, loss, low, limit, low > limit, through_us)

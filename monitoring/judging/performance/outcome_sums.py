@@ -1,7 +1,7 @@
 """What is kept of labelled rows: sums that add up over buckets, versions and the slots at which labels came (pure).
 
 Of each row its place in the confusion table, the bins of its scores, its losses and their squares, and how sure the model was: every metric
-follows from sums of them (`monitoring.judging.live_metrics`), whatever the order in which labels come.
+follows from sums of them (`monitoring.judging.performance.live_metrics`), whatever the order in which labels come.
 """
 
 from __future__ import annotations

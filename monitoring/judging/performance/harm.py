@@ -40,7 +40,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from monitoring.judging.baseline import BASELINE, Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.baseline import BASELINE, Baseline, BucketLoss, learn_baseline
 
 EFFECTS = (0.025, 0.05, 0.1, 0.2, 0.4)
 """How far worse the bets expect a row's loss to be, in standard deviations."""

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from monitoring.judging.baseline import BucketLoss
-from monitoring.judging.outcome_sums import SCORE_BINS, OutcomeSums, add_up, joined_moments
-from monitoring.judging.performance import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Score
+from monitoring.judging.performance.baseline import BucketLoss
+from monitoring.judging.performance.outcome_sums import SCORE_BINS, OutcomeSums, add_up, joined_moments
+from monitoring.judging.performance.scores import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Score
 from training.evaluation.losses import CALIBRATION_BINS, COST, METRICS, Metric, confusion_scores, cost_metric
 from training.evaluation.scores import wilson
 from training.schema.costs import Costs

@@ -1,0 +1,235 @@
+"""What is known of a model's performance from slot to slot: its baseline, and the evidence that it got worse since (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from monitoring.judging.performance.baseline import Baseline, BucketLoss
+from monitoring.judging.performance.harm import HarmLook, HarmState, Null, Rule, advance, look
+from monitoring.judging.performance.scores import Score
+from training.clock import from_us
+from training.evaluation.losses import COST
+
+RETURNED = math.log(100.0)
+"""An episode ends where the evidence fell to a hundredth of the most it was (Page's rule, for the way back)."""
+RELATIVE = frozenset({"log_loss", "absolute_error", COST})  # losses without a natural scale: their tolerance is a share of the baseline
+WORDS = {"miss": "share of wrong answers", "log_loss": "log loss", "absolute_error": "absolute error", "brier": "Brier score", COST: "cost"}
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceWatch:
+    """What one slot hands to the next of a model's performance: the rows of all its champions count.
+
+    Attributes
+    ----------
+    champion
+        Who answers.
+    tested_us
+        Labelled rows before it are spent.
+    since_us
+        The baseline is learned from rows from here on.
+    null
+        The baseline, and what is no harm yet; None while there are too few rows: then a champion is held to what was known of it.
+    score
+        The metric that is watched, over the rows of the baseline, for people.
+    state
+        The evidence of harm since the baseline.
+    log_peak
+        The most evidence there was in the open episode; None where there is none.
+    renewal
+        The last ledger line by which a person renewed the baseline.
+    is_accepted
+        Whether a person renewed it under this champion: then it is not held to what was known of it before.
+    """
+
+    champion: str = ""
+    tested_us: int = 0
+    since_us: int = 0
+    null: Null | None = None
+    score: Score | None = None
+    state: HarmState = field(default_factory=lambda: HarmState(0))
+    log_peak: float | None = None
+    renewal: int = 0
+    is_accepted: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is worse than the baseline, as far as is known."""
+        return self.log_peak is not None
+
+    def under(self, champion: str, from_us: int, *, is_return: bool) -> Self:
+        """Return it under a champion that answers from a model time on.
+
+        The baseline is the model's and is kept. Where the model had got worse, another version is the end of that: an earlier one that
+        comes back is held to the same baseline anew, of a new one the baseline is learned anew.
+        """
+        if champion == self.champion:
+            return self
+        after = replace(self, champion=champion, is_accepted=False)
+        if not self.is_open:
+            return after
+        if is_return:
+            return replace(after, state=HarmState(max(self.state.through_us, from_us)), log_peak=None)
+        return after.renewed(from_us)
+
+    def renewed(self, at_us: int) -> Self:
+        """Return it with a baseline still to be learned, of rows from a model time on; those before it are spent."""
+        tested_us = max(self.tested_us, at_us)
+        return type(self)(self.champion, tested_us, at_us, renewal=self.renewal, is_accepted=self.is_accepted)
+
+    def accepted(self, at_us: int, renewal: int) -> Self:
+        """Return it after a person said that it is so now."""
+        return replace(self, renewal=renewal, is_accepted=True).renewed(at_us)
+
+    def with_baseline(self, null: Null, score: Score | None) -> Self:
+        """Return it with the baseline that was learned; rows behind it are held against it."""
+        return replace(self, null=null, score=score, state=HarmState(null.baseline.end_us))
+
+    def after(self, losses: Sequence[BucketLoss], rule: Rule) -> Self:
+        """Return it after some more buckets, in order; those that were looked at are left out."""
+        if self.null is None:
+            return self
+        state = advance(self.state, self.null, rule, [one for one in losses if one.bucket_us >= self.state.through_us])
+        if state.alarm_us is None:
+            return replace(self, state=state)
+        evidence = state.log_evidence
+        peak = evidence if self.log_peak is None else max(self.log_peak, evidence)
+        if evidence < peak - RETURNED:
+            return replace(self, state=HarmState(state.through_us), log_peak=None)
+        return replace(self, state=state, log_peak=peak)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is no column of its own as plain JSON values."""
+        return {
+            "since_us": self.since_us,
+            "null": None if self.null is None else self.null.to_dict(),
+            "score": None if self.score is None else self.score.to_dict(),
+            "state": self.state.to_dict(),
+            "log_peak": self.log_peak,
+            "renewal": self.renewal,
+            "is_accepted": self.is_accepted,
+        }
+
+    @classmethod
+    def from_dict(cls, champion: str, tested_us: int, stored: Mapping[str, Any] | None) -> Self:
+        """Read what `to_dict` wrote; of a slot that wrote nothing the watch begins where its test ended.
+
+        Examples
+        --------
+        >>> watch = PerformanceWatch("v1", 70, 3, log_peak=2.5)
+        >>> PerformanceWatch.from_dict("v1", 70, watch.to_dict()) == watch
+        True
+        """
+        if stored is None:
+            return cls(champion, tested_us, tested_us)
+        null, score = stored["null"], stored["score"]
+        return cls(
+            champion,
+            tested_us,
+            stored["since_us"],
+            None if null is None else Null.from_dict(null),
+            None if score is None else Score(**score),
+            HarmState.from_dict(stored["state"]),
+            stored["log_peak"],
+            stored["renewal"],
+            stored["is_accepted"],
+        )
+
+
+def tolerance_of(baseline: Baseline, tolerance: float) -> float:
+    """Return by how much a loss may rise, in its unit.
+
+    Parameters
+    ----------
+    tolerance
+        In the unit of a loss that has one, as the share of wrong answers; a share of the baseline for log loss, absolute error and cost.
+    """
+    return tolerance * abs(baseline.mean) if baseline.loss in RELATIVE else tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class HarmTest:
+    """One look at the evidence that the model is worse than its baseline.
+
+    Attributes
+    ----------
+    live
+        The score of newly matured rows; None where too few came.
+    null, score
+        See `PerformanceWatch`.
+    look
+        The evidence.
+    is_degraded
+        Whether an episode is open.
+    through_us
+        Rows up to here are spent.
+    """
+
+    live: Score | None
+    null: Null
+    score: Score | None
+    look: HarmLook
+    is_degraded: bool
+    through_us: int
+
+    @classmethod
+    def of(cls, watch: PerformanceWatch, live: Score | None, rule: Rule) -> Self | None:
+        """Return how a watch stands; None without a baseline."""
+        if watch.null is None:
+            return None
+        return cls(live, watch.null, watch.score, look(watch.state, rule), watch.is_open, watch.tested_us)
+
+    @property
+    def tolerance(self) -> float:
+        """What the loss may rise above the baseline's upper bound, in its unit."""
+        return self.null.center - self.null.baseline.upper
+
+    @property
+    def source(self) -> str:
+        """What the baseline is."""
+        baseline = self.null.baseline
+        return f"the model's first {(baseline.end_us - baseline.start_us) / 86_400_000_000:.3g} days"
+
+    def sentence(self) -> str:
+        """Say the result in words."""
+        base, look = self.null.baseline, self.look
+        what = ""
+        if self.live is not None:
+            live = self.live
+            what = f"{live.metric} {live.value:.4g} [{live.low:.4g}, {live.high:.4g}] on {live.n} labelled rows; "
+        loss = WORDS[base.loss]
+        against = f"{base.mean:.4g} in the baseline ({self.source}, {base.n} rows), tolerance {self.tolerance:.3g}"
+        covered = "" if self.live is None else f"; {self.live.coverage:.0%} of these predictions are labelled"
+        if look.since_us is None:
+            return f"{what}{loss} is within {against}; nothing speaks for more{covered}"
+        since = f"{loss} {look.mean:.4g} on {look.n} rows since {from_us(look.since_us):%Y-%m-%d %H:%M}"
+        verb = "is worse than" if self.is_degraded else "is within"
+        evidence = f"evidence 10^{look.log10_evidence:.1f} of 10^{look.log10_threshold:.1f} days"
+        return f"{what}{since} {verb} {against}; {evidence}{covered}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON values."""
+        base, look = self.null.baseline, self.look
+        shown = {"metric": base.loss, "value": round(base.mean, 6), "n": base.n} if self.score is None else self.score.to_dict()
+        return {
+            "live": None if self.live is None else self.live.to_dict(),
+            "baseline": {**shown, "n": base.n},
+            "source": self.source,
+            "harm": {
+                "loss": base.loss,
+                "baseline": round(base.mean, 6),
+                "baseline_upper": round(base.upper, 6),
+                "design_effect": round(base.design_effect, 4),
+                "since_us": look.since_us,
+                "mean": round(look.mean, 6),
+                "rows": look.n,
+                "log10_evidence": round(look.log10_evidence, 4) if math.isfinite(look.log10_evidence) else None,
+                "log10_threshold": round(look.log10_threshold, 4),
+            },
+            "tolerance": self.tolerance,
+            "is_degraded": self.is_degraded,
+            "through_us": self.through_us,
+        }

@@ -1,0 +1,189 @@
+"""Judge how well a model does as of a slot: against its baseline, and against what was known of the champion while there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from monitoring.journal.outcomes import Outcome
+from monitoring.judging.cohorts import Cohorts
+from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS, BucketLoss
+from monitoring.judging.performance.harm import HARM_SHARE, Rule, null_of
+from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, compare, score
+from monitoring.judging.performance.watch import HarmTest, PerformanceWatch, tolerance_of
+from monitoring.log_windows import Range, ranges, take
+from monitoring.performance.live_scores import baseline_of, bucket_losses
+from monitoring.stores import Stores
+from service.prediction_log.reading import LoggedRows
+from training.clock import duration_us
+from training.evaluation.losses import COST
+from training.fitting.imported import IMPORTED
+from training.model_file.model_spec import ModelSpec
+from training.registry.aliases import MOVES, PROMOTE
+from training.registry.registry import Registry
+from training.registry.tables import VersionRecord
+
+RENEW_BASELINE = "renew_baseline"  # the ledger's word for it
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How well a model does as of a slot.
+
+    Attributes
+    ----------
+    score
+        Of the newly matured labelled rows; None where there are too few.
+    tested
+        What they say; None where nothing is known.
+    watch
+        What the slot hands on.
+    missing
+        Why nothing can be said though there are labels.
+    """
+
+    score: Score | None
+    tested: PerformanceTest | HarmTest | None
+    watch: PerformanceWatch
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matured:
+    """The rows of a slot whose labels are in.
+
+    Attributes
+    ----------
+    aside
+        Ranges that are set aside, or of whose rows too few have a label.
+    new
+        What became known of labelled rows at the slot, which the journal does not hold yet.
+    """
+
+    stores: Stores
+    spec: ModelSpec
+    cohorts: Cohorts
+    aside: tuple[Range, ...]
+    new: Sequence[Outcome] = ()
+
+    def rows(self, start_us: int, end_us: int) -> LoggedRows:
+        """Return the labelled rows of a range that may be judged by."""
+        requested = ranges(self.cohorts.by_requests)
+        return self.stores.windows(self.spec).labelled(start_us, end_us, self.cohorts.slot_us - 1, self.aside, requested)
+
+    def losses(self, start_us: int) -> list[BucketLoss]:
+        """Return the mean losses of the buckets that may be judged by."""
+        return bucket_losses(self.stores, self.spec, self.cohorts, start_us=start_us, new=self.new)
+
+
+def judge_performance(matured: Matured, record: VersionRecord, watch: PerformanceWatch) -> Judged:
+    """Score newly matured labelled rows and hold them against what they should be, each row once.
+
+    Without enough of them, and in a blind slot, nothing is tested and nothing is spent.
+
+    Parameters
+    ----------
+    record
+        The champion.
+    watch
+        As the slot before handed it on, under this champion.
+    """
+    spec, cohorts = matured.spec, matured.cohorts
+    policy, rule = spec.watching.performance, rule_of(spec)
+    seen_us = int(record.manifest["trained_through_us"]) + 1
+    if not watch.since_us:
+        watch = replace(watch, since_us=seen_us, tested_us=max(watch.tested_us, seen_us))
+    end_us = cohorts.covered_end_us
+    if end_us is None or end_us <= watch.tested_us or cohorts.blind is not None:
+        return Judged(None, HarmTest.of(watch, None, rule), watch)
+    rows = matured.rows(watch.tested_us, end_us)
+    if watch.null is None:  # what was known of a version says nothing of the answers of others
+        rows = take(rows, (rows.version == record.version) & (rows.rows.time_us >= seen_us))
+    if rows.n_effective < policy.minimum_rows:
+        return Judged(None, HarmTest.of(watch, None, rule), watch)
+    share = cohorts.share(watch.tested_us, covered_only=True)
+    live = score(rows.rows.labels, rows.prediction, spec.watched_by, coverage=share, weights=rows.weights)
+    if live is None:
+        return Judged(None, HarmTest.of(watch, None, rule), watch)
+    watch = replace(watch, tested_us=end_us)
+    if watch.null is None:
+        judged = _against_promise(matured, record, watch, live)
+        return judged if judged.watch.null is None else _against_baseline(matured, judged.watch, live, rule)
+    return _against_baseline(matured, watch, live, rule)
+
+
+def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: str, slot_us: int) -> PerformanceWatch:
+    """Return the watch as of a slot: a champion that is new answers since the slot before, a baseline may have been renewed by hand."""
+    if watch.champion != champion:
+        moves = [line for action in MOVES if (line := stores.registry.last_line(spec.model, action)) is not None]
+        is_return = bool(moves) and max(moves, key=lambda line: line.seq).action != PROMOTE
+        watch = watch.under(champion, slot_us - duration_us(spec.watching.every), is_return=is_return)
+    line = stores.registry.last_line(spec.model, RENEW_BASELINE)
+    if line is not None and line.seq > watch.renewal:
+        return watch.accepted(slot_us - duration_us(spec.watching.every), line.seq)
+    return watch
+
+
+def rule_of(spec: ModelSpec) -> Rule:
+    """Return the numbers behind an alarm of harm."""
+    watching = spec.watching
+    return Rule(duration_us(watching.bucket), watching.promise / timedelta(days=1), HARM_SHARE)
+
+
+def _against_baseline(matured: Matured, watch: PerformanceWatch, live: Score, rule: Rule) -> Judged:
+    watch = watch.after(matured.losses(watch.state.through_us), rule)
+    return Judged(live, HarmTest.of(watch, live, rule), watch)
+
+
+def _against_promise(matured: Matured, record: VersionRecord, watch: PerformanceWatch, live: Score) -> Judged:
+    """Hold a champion to what was known of it, and learn the baseline; rows that are worse than that are no baseline."""
+    spec, policy = matured.spec, matured.spec.watching.performance
+    known, source = promised(matured.stores.registry, record, spec.watched_by.name)
+    known = None if watch.is_accepted else known
+    tested = None
+    if known is not None:
+        tested = compare(live, known, source=source, level=policy.level, tolerance=policy.tolerance, through_us=watch.tested_us)
+        if tested.is_degraded:
+            return Judged(live, tested, watch.renewed(watch.tested_us))
+    learned = baseline_of(matured.stores, spec, matured.cohorts, start_us=watch.since_us, new=matured.new)
+    if learned is not None:
+        baseline, of_metric = learned
+        least = min(map(min, spec.costs.table)) if baseline.loss == COST and spec.costs is not None else 0.0
+        null = null_of(baseline, tolerance_of(baseline, policy.tolerance), least)
+        return Judged(live, tested, watch.with_baseline(null, of_metric))
+    return Judged(live, tested, watch, _no_baseline(matured, watch) if tested is None else None)
+
+
+def _no_baseline(matured: Matured, watch: PerformanceWatch) -> str:
+    n = sum(one.n for one in matured.losses(watch.since_us))
+    why = "it is learned anew" if watch.is_accepted else "the champion was imported"
+    return (
+        f"performance has no baseline yet: {why}, and {n} of {LEAST_ROWS} live rows, over {BASELINE.days} days, that make one have matured"
+    )
+
+
+def is_imported(record: VersionRecord) -> bool:
+    """Return whether a version was fitted elsewhere."""
+    return str(record.manifest.get("algorithm", "")).startswith(IMPORTED)
+
+
+def promised(registry: Registry, record: VersionRecord, metric: str) -> tuple[Score | None, str]:
+    """Return what was known of a version before it answered: its score on the gate's rows, else on its holdout; and which it is.
+
+    The gate's rows are the newest there were and live ones, as those it is held to; the holdout's are older by all that lay between.
+    Of a version fitted elsewhere nobody knows what it has seen.
+    """
+    line = registry.last_promotion(record.model, record.version)
+    gated = None if line is None else _stored(line.evidence.get(CHALLENGER_LIVE), metric)
+    if gated is not None:
+        return gated, "the gate's rows"
+    return None if is_imported(record) else _stored(record.metrics.get(metric), metric), "holdout"
+
+
+def _stored(stored: object, metric: str) -> Score | None:
+    if not isinstance(stored, Mapping) or any(stored.get(k) is None for k in ("value", "low", "high", "n")):
+        return None
+    if stored.get("metric", metric) != metric:
+        return None
+    return Score(metric, float(stored["value"]), float(stored["low"]), float(stored["high"]), int(stored["n"]))

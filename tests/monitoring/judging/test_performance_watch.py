@@ -1,0 +1,112 @@
+"""What is handed on of a model's performance: whose baseline it is, when an episode opens, and what ends it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.harm import Rule, null_of
+from monitoring.judging.performance.scores import Score
+from monitoring.judging.performance.watch import HarmTest, PerformanceWatch, tolerance_of
+
+DAY_US = 86_400_000_000
+RULE = Rule(DAY_US)
+LIVE = Score("accuracy", 0.75, 0.7, 0.8, 200, 0.95)
+
+
+def days(first: int, number: int, wrong: float, rows: int = 100) -> list[BucketLoss]:
+    """Days of rows of which a share is wrong."""
+    drawn = np.random.default_rng([first, number]).binomial(rows, wrong, number) / rows
+    return [BucketLoss((first + at) * DAY_US, rows, mean, mean * (1 - mean)) for at, mean in enumerate(drawn.tolist())]
+
+
+@pytest.fixture(scope="module")
+def calm() -> PerformanceWatch:
+    baseline = learn_baseline(days(1, 30, 0.2), "miss", DAY_US)
+    assert baseline is not None
+    return PerformanceWatch("v1", 31 * DAY_US, DAY_US).with_baseline(null_of(baseline, 0.02), None)
+
+
+@pytest.fixture(scope="module")
+def worse(calm: PerformanceWatch) -> PerformanceWatch:
+    return calm.after(days(31, 20, 0.4), RULE)
+
+
+def test_losses_that_stay_open_no_episode_and_those_that_rise_do(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
+    assert not calm.after(days(31, 200, 0.2), RULE).is_open
+    assert not calm.after(days(31, 200, 0.05), RULE).is_open
+    assert worse.is_open
+
+
+def test_buckets_are_looked_at_once_in_whatever_parts_they_come(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
+    losses = days(31, 20, 0.4)
+
+    in_parts = calm.after(losses[:7], RULE).after(losses[5:14], RULE).after(losses, RULE)
+
+    assert in_parts.state.through_us == worse.state.through_us
+    assert np.array(in_parts.state.bets) == pytest.approx(np.array(worse.state.bets))
+
+
+def test_an_episode_ends_when_losses_are_back_and_the_baseline_is_kept(worse: PerformanceWatch) -> None:
+    still, back = worse.after(days(51, 30, 0.4), RULE), worse.after(days(51, 30, 0.2), RULE)
+
+    assert (still.is_open, back.is_open) == (True, False)
+    assert (back.null, back.state.alarm_us, back.state.through_us) == (worse.null, None, 81 * DAY_US)
+    assert back.after(days(81, 20, 0.4), RULE).is_open
+
+
+def test_a_promotion_keeps_the_baseline_of_a_model_that_did_not_get_worse(calm: PerformanceWatch) -> None:
+    assert calm.under("v2", 40 * DAY_US, is_return=False) == replace(calm, champion="v2")
+    assert calm.under("v1", 40 * DAY_US, is_return=False) is not None
+
+
+def test_a_promotion_ends_an_episode_and_the_baseline_is_learned_anew(worse: PerformanceWatch) -> None:
+    after = worse.under("v2", 60 * DAY_US, is_return=False)
+
+    assert after == PerformanceWatch("v2", 60 * DAY_US, 60 * DAY_US)
+    assert worse.under("v1", 60 * DAY_US, is_return=False) == worse
+
+
+def test_a_rollback_ends_an_episode_and_what_comes_back_is_held_to_the_same_baseline(worse: PerformanceWatch) -> None:
+    after = worse.under("v0", 60 * DAY_US, is_return=True)
+
+    assert (after.champion, after.null, after.is_open, after.tested_us) == ("v0", worse.null, False, worse.tested_us)
+    assert after.state.through_us == 60 * DAY_US
+    assert after.after(days(55, 20, 0.4), RULE).state.through_us == 75 * DAY_US
+
+
+def test_a_person_renews_the_baseline_and_the_next_champion_is_held_to_what_is_known_of_it(worse: PerformanceWatch) -> None:
+    accepted = worse.accepted(70 * DAY_US, 12)
+
+    assert accepted == PerformanceWatch("v1", 70 * DAY_US, 70 * DAY_US, renewal=12, is_accepted=True)
+    assert accepted.under("v2", 80 * DAY_US, is_return=False) == replace(accepted, champion="v2", is_accepted=False)
+
+
+def test_what_is_handed_on_is_read_as_it_was_written(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
+    for watch in (PerformanceWatch(), calm, worse, replace(worse, score=LIVE)):
+        assert PerformanceWatch.from_dict(watch.champion, watch.tested_us, watch.to_dict()) == watch
+
+
+@pytest.mark.parametrize(
+    ("loss", "tolerance"), [("miss", 0.02), ("brier", 0.02), ("log_loss", 0.01), ("absolute_error", 0.01), ("cost", 0.01)]
+)
+def test_the_tolerance_is_in_the_unit_of_the_loss_or_a_share_of_the_baseline(loss: str, tolerance: float) -> None:
+    assert tolerance_of(Baseline(loss, 0, 1, 1500, 28, 0.5, 0.2, 1.0, 50.0, 0.52), 0.02) == tolerance
+
+
+def test_a_look_is_a_sentence_with_all_that_it_rests_on(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
+    before, within, opened = (HarmTest.of(watch, LIVE, RULE) for watch in (PerformanceWatch(), calm, worse))
+
+    assert before is None
+    assert within is not None
+    assert opened is not None
+    assert within.sentence().startswith("accuracy 0.75 [0.7, 0.8] on 200 labelled rows; share of wrong answers is within 0.20")
+    assert "is worse than" in opened.sentence()
+    assert "since 1970-02-01 00:00" in opened.sentence()
+    assert "in the baseline (the model's first 28 days, 2800 rows), tolerance 0.02" in opened.sentence()
+    stored = opened.to_dict()
+    assert stored["is_degraded"]
+    assert stored["harm"]["log10_evidence"] > stored["harm"]["log10_threshold"]
+    assert stored["harm"]["since_us"] == 31 * DAY_US
+    assert stored["baseline"]["n"] == 2800
