@@ -18,18 +18,22 @@ from typing import Any
 from prometheus_client import generate_latest
 
 from monitoring.bounded_server import CLIENT_SECONDS, BoundedServer
-from monitoring.errors import ProcessError
+from monitoring.errors import LeaseLostError, ProcessError
+from monitoring.journal.leases import Turn
 from monitoring.known_tables import KNOWN_TABLES
 from monitoring.loop.retention import add_up_old_counts, forget_old_rows
 from monitoring.loop.scheduler import Pulse, Ticker
 from monitoring.loop.tick import make_watch, tick
 from monitoring.metrics import MonitorMetrics, make_metrics
+from monitoring.notifying.backlog_metrics import BacklogMetrics
+from monitoring.notifying.delivery import Delivery, channels
 from monitoring.retraining.training_process import Children
-from monitoring.settings import MonitoringSettings
+from monitoring.settings import NOTIFYING, MonitoringSettings
 from monitoring.stores import Stores, open_stores
 from service.errors import ForbiddenError, UnsupportedTypeError
 from service.telemetry.json_logs import configuration
 from service.web.foreign_pages import ForeignPages, environ_of
+from training.clock import to_us
 from training.errors import DatabaseUnavailableError, EvergreenError
 from training.registry.aliases import CHAMPION
 from training.registry.reach import out_of_reach
@@ -37,6 +41,7 @@ from training.registry.reach import out_of_reach
 logger = logging.getLogger(__name__)
 HUNG_SECONDS = 600.0
 RETENTION_EVERY = timedelta(hours=1)
+DELIVERY_EVERY = timedelta(seconds=2)
 AT_ONCE = 200  # steps without a pause before the ticker gets its turn again
 
 
@@ -57,8 +62,11 @@ class Monitor:
         self.stores = open_stores(settings.home, settings.database_url)
         self._is_at_home = False
         self._reasons: list[str] = []
-        children = Children(environment, settings.home.path / "runs")
+        children = Children({k: v for k, v in environment.items() if not k.startswith(NOTIFYING)}, settings.home.path / "runs")
         self.watch = make_watch(self.stores, children, self.metrics, settings)
+        outbox, ways, leadership = self.stores.journal.outbox, channels(settings), self.watch.leadership
+        self.delivery = Delivery(outbox, ways, self._turn, self.metrics)
+        self.metrics.registry.register(BacklogMetrics(outbox, tuple(ways), lambda: leadership.leads, lambda: to_us(datetime.now(UTC))))
         self._ended = threading.Event()
         idle_seconds = (settings.tick + settings.lease).total_seconds()
         self.pulse = Pulse(idle_seconds=idle_seconds, busy_seconds=HUNG_SECONDS)
@@ -101,12 +109,15 @@ class Monitor:
         """Tick until asked to stop; returns when everything is put away."""
         server = make_server(self.settings, self.metrics, self.pulse.is_there, self.why_not_ready)
         ticker = Ticker({"tick": (self.tick, self.settings.tick), "retention": (self.apply_retention, RETENTION_EVERY)})
+        postman = Ticker({"delivery": (self.deliver, DELIVERY_EVERY)})  # in a thread of its own: no slot waits for an endpoint
         heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         heartbeat.start()
         ticker.start()
+        postman.start()
         logger.info("watching; metrics on http://%s", self.settings.bind)
         self._ended.wait()
+        postman.stop()
         ticker.stop()
         heartbeat.join()
         server.shutdown()
@@ -148,9 +159,22 @@ class Monitor:
                     forget_old_rows(self.stores, spec, now)
                     add_up_old_counts(self.stores, spec)
                     self.pulse.beat(is_busy=True)
-        except EvergreenError as error:
+                self.delivery.forget()
+        except (EvergreenError, LeaseLostError) as error:
             logger.warning("old rows stay for now: %s", error)
         self.pulse.beat(is_busy=False)
+
+    def deliver(self) -> None:
+        """Send what waits in the outbox, if this is the monitor that acts."""
+        try:
+            self.delivery.run_once()
+        except (EvergreenError, LeaseLostError) as error:
+            logger.warning("messages wait: %s", error)
+        except Exception:
+            logger.exception("the delivery of messages failed")
+
+    def _turn(self) -> Turn | None:
+        return None if self._ended.is_set() else self.watch.leadership.held(datetime.now(UTC))
 
     def renew_lease(self) -> None:
         """Keep the lease during a long tick; while the ticks do not go on it is left to run out, for another monitor."""

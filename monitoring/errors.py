@@ -9,6 +9,7 @@
     ├── ProcessError            a process does not start, is not ready, or keeps dying
     ├── ApiKeyError             a key cannot be made or revoked
     ├── InputError              a file or value given to the command line cannot be used
+    ├── DeliveryError           a message was not delivered; whether it arrived may not be known
     ├── MonitorRequestError     the monitor was asked for something and cannot or does not answer
     └── ReplayError             a replayed row was refused, or what was waited for did not happen
 """
@@ -50,3 +51,7 @@ class ReplayError(MonitoringError):
 
 class MonitorRequestError(MonitoringError):
     """The monitor was asked for something and cannot, or does not, answer."""
+
+
+class DeliveryError(MonitoringError):
+    """A message was not delivered, as far as is known; the sentence names no secret."""

@@ -21,6 +21,7 @@ class MonitorMetrics:
     tick_seconds: Gauge
     tick_failures_total: Counter
     lease_lost_total: Counter
+    message_deliveries_total: Counter
 
 
 def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
@@ -51,4 +52,5 @@ def make_metrics(registry: CollectorRegistry | None = None) -> MonitorMetrics:
         tick_seconds=gauge("scheduler_tick_duration_seconds", "How long the last tick took."),
         tick_failures_total=counter("scheduler_tick_failures", "Ticks that ended in an error.", "model"),
         lease_lost_total=counter("lease_lost", "Times this process lost the lease while acting."),
+        message_deliveries_total=counter("message_deliveries", "Attempts to deliver messages, by outcome.", "destination", "outcome"),
     )

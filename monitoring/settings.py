@@ -2,18 +2,73 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from service.errors import ServiceError
 from service.ports import is_loopback, split_bind
 from training.errors import SettingsError
 from training.settings import Home
 from training.settings import from_environment as training_settings
+
+SECRET_PREFIX = "whsec_"
+NOTIFYING = tuple(f"EVERGREEN_{name}" for name in ("WEBHOOK_", "SMTP", "MAIL_"))  # how names begin that no training child is to know
+Encryption = Literal["starttls", "tls", "none"]
+_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+_WHERE_TO = "wanted https://HOST/PATH or http://HOST/PATH"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where messages are posted to, and the keys they are signed with; what is shown of it names no secret.
+
+    Attributes
+    ----------
+    url
+        May hold a name and a password, for basic authentication, and a secret in its path: shown is only `where`.
+    keys
+        The newest first; two while they are changed.
+    """
+
+    url: str = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def parts(self) -> SplitResult:
+        """The parts of the address."""
+        return urlsplit(self.url)
+
+    @property
+    def where(self) -> str:
+        """The address without name, password, path and query."""
+        return f"{self.parts.scheme}://{self.parts.netloc.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Who gets mail, from whom, through which server."""
+
+    host: str
+    port: int
+    encryption: Encryption
+    sender: str
+    receivers: tuple[str, ...]
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def where(self) -> str:
+        """The server and the receivers."""
+        return f"{', '.join(self.receivers)} by {self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +93,10 @@ class MonitoringSettings:
         `EVERGREEN_RETRAIN_SECONDS`: a training child that takes longer is killed.
     holder
         Who this process is, in the lease row: unique to its start, since in two containers host and process id may be the same.
+    webhook
+        `EVERGREEN_WEBHOOK_URL`, `EVERGREEN_WEBHOOK_SECRET`: where messages are posted to; None: nowhere.
+    mail
+        `EVERGREEN_MAIL_TO`, `EVERGREEN_MAIL_FROM`, `EVERGREEN_SMTP` and those that begin so: who gets mail; None: nobody.
     """
 
     home: Home
@@ -50,6 +109,8 @@ class MonitoringSettings:
     run_deadline: timedelta = timedelta(hours=1)
     log_level: str = "INFO"
     holder: str = "monitor"
+    webhook: WebhookSettings | None = None
+    mail: MailSettings | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -91,7 +152,67 @@ def from_environment(environment: Mapping[str, str]) -> MonitoringSettings:
         run_deadline=_seconds(environment, "EVERGREEN_RETRAIN_SECONDS", 3600.0, least=1.0),
         log_level=level,
         holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}",
+        webhook=_webhook(environment),
+        mail=_mail(environment),
     )
+
+
+def _webhook(environment: Mapping[str, str]) -> WebhookSettings | None:
+    url, secret = environment.get("EVERGREEN_WEBHOOK_URL"), environment.get("EVERGREEN_WEBHOOK_SECRET")
+    if not url:
+        if secret:
+            raise SettingsError("EVERGREEN_WEBHOOK_SECRET is set and EVERGREEN_WEBHOOK_URL is not: nothing would be sent")
+        return None
+    try:
+        parts, host = urlsplit(url), urlsplit(url).hostname
+        is_address = parts.scheme in ("http", "https") and bool(host) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isascii() or not url.isprintable() or " " in url or "#" in url:
+        raise SettingsError(f"EVERGREEN_WEBHOOK_URL is no address of a webhook (it is not shown: it may hold a secret); {_WHERE_TO}")
+    if not secret:
+        raise SettingsError("EVERGREEN_WEBHOOK_URL is set and EVERGREEN_WEBHOOK_SECRET is not: every message is signed")
+    return WebhookSettings(url, tuple(map(_signing_key, secret.split())))
+
+
+def _signing_key(text: str) -> bytes:
+    """Read a secret as Standard Webhooks writes it: ``whsec_`` and 24 to 64 bytes in base64."""
+    try:
+        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(SECRET_PREFIX) or not 24 <= len(key) <= 64:
+        raise SettingsError(
+            f"EVERGREEN_WEBHOOK_SECRET (it is not shown) must be {SECRET_PREFIX} and 24 to 64 bytes in base64; "
+            "two of them, parted by a blank, while it is changed"
+        )
+    return key
+
+
+def _mail(environment: Mapping[str, str]) -> MailSettings | None:
+    receivers, server = _names(environment.get("EVERGREEN_MAIL_TO")), environment.get("EVERGREEN_SMTP")
+    sender, encryption = environment.get("EVERGREEN_MAIL_FROM"), environment.get("EVERGREEN_SMTP_ENCRYPTION") or "starttls"
+    user, password = environment.get("EVERGREEN_SMTP_USER") or None, environment.get("EVERGREEN_SMTP_PASSWORD") or None
+    if not receivers and not server:
+        return None
+    for name, value in (("EVERGREEN_MAIL_TO", receivers), ("EVERGREEN_SMTP", server), ("EVERGREEN_MAIL_FROM", sender)):
+        if not value:
+            raise SettingsError(f"{name} is not set; for mail EVERGREEN_MAIL_TO, EVERGREEN_MAIL_FROM and EVERGREEN_SMTP are wanted")
+    for name, addresses in (("EVERGREEN_MAIL_TO", receivers), ("EVERGREEN_MAIL_FROM", (sender,))):
+        wrong = [one for one in addresses if _ADDRESS.fullmatch(one or "") is None]
+        if wrong:
+            raise SettingsError(f"{name} holds {wrong[0]!r}; a mail address such as ops@example.com is wanted")
+    try:
+        host, port = split_bind(str(server), "EVERGREEN_SMTP")
+    except ServiceError as error:
+        raise SettingsError(str(error)) from error
+    if encryption not in get_args(Encryption):
+        raise SettingsError(f"EVERGREEN_SMTP_ENCRYPTION is {encryption!r}; it must be starttls, tls or none")
+    if (user is None) != (password is None):
+        raise SettingsError("of EVERGREEN_SMTP_USER and EVERGREEN_SMTP_PASSWORD one is set; both are wanted, or none")
+    if user is not None and encryption == "none" and not is_loopback(host):
+        raise SettingsError("EVERGREEN_SMTP_ENCRYPTION is none: a password is not sent to another machine in the open")
+    return MailSettings(host, port, encryption, str(sender), receivers, user, password)  # type: ignore[arg-type]
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from monitoring.admin.status import labels_came
+from monitoring.admin.status import labels_came, undelivered
 from monitoring.admin.workbench import Workbench
+from monitoring.journal.tables import COMPONENT, VERSION
 from monitoring.known_tables import KNOWN_TABLES
+from monitoring.settings import from_environment as monitoring_settings
 from service.errors import AddressTakenError, ServiceError, SettingsError
 from service.ports import refuse_taken
 from service.recording.disk_room import shortage
@@ -32,6 +34,7 @@ from training.registry.tables import VersionRecord
 State = Literal["ok", "warning", "broken"]
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "joblib", "sqlalchemy", "flask", "gunicorn", "apscheduler")
 WAL_FIXED = (3, 51, 3)
+STUCK_US = 2 * 3_600_000_000  # of a message: twice as long as one waits for the digest of its hour
 LEAST_FREE_BYTES = 1 << 30
 CLOCKS_APART = timedelta(minutes=5)  # a client's clock may be ahead of ours
 
@@ -63,6 +66,7 @@ def examine(bench: Workbench) -> list[Check]:
         _ports,
         _clocks,
         _labels,
+        _messages,
     )
     return [check for look in looks for check in _safely(look, bench)]
 
@@ -250,6 +254,23 @@ def _labels(bench: Workbench) -> Iterator[Check]:
         came = labels_came(bench, spec, watermark_us)
         advice = f"; {came.remedy(spec.labels, spec.retention)}" if came.is_mostly_lost else ""
         yield Check(f"labels of {record.name}", "warning" if advice else "ok", f"{came.plain()}{advice}")
+
+
+def _messages(bench: Workbench) -> Iterator[Check]:
+    """Say who is told of what happens, and whether it arrives there."""
+    settings = monitoring_settings(bench.environment)
+    ways = [
+        *([f"webhook {settings.webhook.where}"] if settings.webhook else []),
+        *([f"mail to {settings.mail.where}"] if settings.mail else []),
+    ]
+    detail = "; ".join(ways) or "nobody is told: EVERGREEN_WEBHOOK_URL or EVERGREEN_MAIL_TO names who is (docs/settings.md)"
+    is_there = bench.home.database.exists() or not bench.settings.database_url.startswith("sqlite")
+    if not is_there or bench.database.schema_versions().get(COMPONENT) != VERSION:
+        yield Check("messages", "ok", detail)
+        return
+    oldest_us = min((one.oldest_us for one in bench.journal.outbox.backlog()), default=None)
+    is_stuck = oldest_us is not None and to_us(bench.now()) - oldest_us > STUCK_US
+    yield Check("messages", "warning" if is_stuck else "ok", f"{detail}; {undelivered(bench)}" if is_stuck else detail)
 
 
 def _future(bench: Workbench, model: str) -> str | None:

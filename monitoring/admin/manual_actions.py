@@ -9,8 +9,11 @@ from monitoring.admin.status import resolve
 from monitoring.admin.workbench import Workbench
 from monitoring.drift.episodes import Acknowledgement
 from monitoring.errors import InputError
+from monitoring.journal.leases import Turn
+from monitoring.journal.outbox import Message
 from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS
 from monitoring.loop.references import FEWEST_ROWS
+from monitoring.notifying.announcements import Moment, promoted, rolled_back
 from monitoring.performance.watch import RENEW_BASELINE
 from monitoring.retraining.retraining import CLOCK
 from training.clock import duration_us, format_duration, from_us, to_us
@@ -31,22 +34,42 @@ def promote(bench: Workbench, model: str, version: str, why: str, *, force: bool
     record = resolve(bench, model, version)
     bench.load(record).self_test()
     champion = bench.registry.alias(model, CHAMPION)
+    cause, moment = Cause(bench.who, why, {"gate": "none: by hand"}), _moment(bench, model, champion)
+    turn = _announcing(bench, promoted(moment, _key(bench, "promoted"), record.version, f"{cause.who}: {why}", cause.evidence))
     return bench.registry.promote(
         model,
         record.version,
         expected=champion.version if champion else None,
-        cause=Cause(bench.who, why, {"gate": "none: by hand"}),
-        now=bench.now(),
+        cause=cause,
+        now=turn.now,
+        guard=turn.guard,
         force=force,
     )
 
 
 def roll_back(bench: Workbench, model: str, why: str) -> AliasRecord:
     """Bring the champion before this one back; raises as `promote` when it may not be loaded."""
-    champion = bench.registry.alias(model, CHAMPION)
-    if bench.registry.alias(model, PREVIOUS) is not None:
+    champion, previous = bench.registry.alias(model, CHAMPION), bench.registry.alias(model, PREVIOUS)
+    if previous is not None:
         bench.load(resolve(bench, model, PREVIOUS)).self_test()
-    return bench.registry.roll_back(model, expected=champion.version if champion else None, cause=Cause(bench.who, why), now=bench.now())
+    version, cause = None if previous is None else previous.version, Cause(bench.who, why)
+    moment = _moment(bench, model, champion)
+    turn = _announcing(bench, rolled_back(moment, _key(bench, "rolled_back"), version, f"{cause.who}: {why}", cause.evidence))
+    expected = champion.version if champion else None
+    return bench.registry.roll_back(model, expected=expected, cause=cause, now=turn.now, guard=turn.guard)
+
+
+def _moment(bench: Workbench, model: str, champion: AliasRecord | None) -> Moment:
+    slot_us = bench.journal.last_slot(model) or 0
+    return Moment(model, slot_us, None if champion is None else champion.version, "nothing: it was done by hand")
+
+
+def _key(bench: Workbench, action: str) -> str:
+    return f"{action}.by_hand.{to_us(bench.now())}"
+
+
+def _announcing(bench: Workbench, message: Message) -> Turn:
+    return bench.journal.outbox.announcing(Turn(bench.now()), [message])
 
 
 def advance_clock(bench: Workbench, model: str, why: str) -> datetime | None:

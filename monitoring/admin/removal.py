@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import sqlalchemy as sa
+
 from monitoring.admin.status import resolve
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
-from monitoring.journal.forgetting import forget_model as forget_in_journal
+from monitoring.journal import tables as journal_tables
 from monitoring.retraining.plan import history_of
 from service.app import draining
 from service.home_lock import claim
@@ -69,6 +71,13 @@ def remove_model(bench: Workbench, model: str, why: str) -> dict[str, Any]:
     finally:
         os.close(lock)
     return {"model": model, "versions": len(removed), "logged_rows": rows, **files}
+
+
+def forget_in_journal(connection: sa.Connection, model: str) -> None:
+    """Delete all that the journal knows of a model, runs, verdicts, episodes, messages; leases belong to monitors."""
+    for table in journal_tables.metadata.sorted_tables:
+        if "model" in table.c:
+            connection.execute(table.delete().where(table.c.model == model))
 
 
 def _refuse_needed(bench: Workbench, record: VersionRecord) -> None:

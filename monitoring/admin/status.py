@@ -55,9 +55,21 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
         "labelled": size.labelled,
         "labels_came": None if watermark is None else labels_came(bench, spec, watermark).plain(),
         "rows_ahead_of_the_clock": size.ahead_rows,
+        "messages": undelivered(bench),
         "disk": shortage(bench.home.path, service_settings(bench.environment).disk_reserve) or "has room",
         "last_move": f"{moves[0].action} by {moves[0].who}: {moves[0].why}" if moves else None,
     }
+
+
+def undelivered(bench: Workbench) -> str | None:
+    """Say which messages, of all models, have not arrived; None where all have. What waits for the digest of an hour is among them."""
+    waiting = bench.journal.outbox.backlog()
+    sentences = [
+        f"{one.waiting} not delivered to the {one.destination} since {from_us(one.oldest_us):%Y-%m-%d %H:%M}"
+        + (f" ({one.error})" if one.error else "")
+        for one in waiting
+    ]
+    return "; ".join(sentences) or None
 
 
 def live_of(bench: Workbench, model: str) -> dict[str, str | None]:

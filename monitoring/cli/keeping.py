@@ -1,4 +1,4 @@
-"""Verbs that keep a home in order: backup, restore, remove, doctor, keys, quarantine."""
+"""Verbs that keep a home in order: backup, restore, remove, doctor, notify, keys, quarantine."""
 
 from __future__ import annotations
 
@@ -81,6 +81,29 @@ def doctor_verb(bench: Workbench, screen: Screen) -> int:
     checks = [check.to_dict() for check in examine(bench)]
     screen.rows("doctor", checks, ["check", "state", "detail"])
     return int(any(check["state"] == "broken" for check in checks))
+
+
+@click.command("notify")
+@click.option("--test", "is_test", is_flag=True, help="Send a message to each destination of this environment now.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many of the last messages.")
+@model_option
+@screen_option
+@click.pass_obj
+def notify_verb(bench: Workbench, is_test: bool, limit: int, model: str | None, screen: Screen) -> int:
+    """List the last messages for people and whether they arrived; or send one as a test, exit code 1 where it did not arrive.
+
+    Example: evergreen notify --test
+    """
+    from monitoring.notifying.delivery import messages_of, try_out
+    from monitoring.settings import from_environment
+
+    if is_test:
+        tried = try_out(from_environment(bench.environment), bench.now())
+        screen.rows("test", tried, ["destination", "where", "outcome"])
+        return int(any(one["outcome"] != "delivered" for one in tried))
+    known = messages_of(bench.journal.outbox, None if model is None else bench.model_named(model), limit)
+    screen.rows("messages", known, ["at", "type", "summary", "deliveries"])
+    return 0
 
 
 @click.group("keys")

@@ -45,6 +45,7 @@ VERBS = {
     "restore": "keeping",
     "remove": "keeping",
     "doctor": "keeping",
+    "notify": "keeping",
     "keys": "keeping",
     "quarantine": "keeping",
 }

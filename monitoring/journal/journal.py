@@ -12,6 +12,7 @@ from monitoring.journal import carries, drift_watch, leases, outcomes, probation
 from monitoring.journal.carries import Carry
 from monitoring.journal.drift_watch import StoredReference, WatchState, WatchUpdate
 from monitoring.journal.leases import Turn
+from monitoring.journal.outbox import StoredOutbox, add_tables
 from monitoring.journal.outcomes import OutcomeUpdate, StoredOutcomes
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, TICK, Attempt, Lease, ProbationRecord, Quarantine, Request, Run, RunState, VerdictRecord
@@ -21,7 +22,8 @@ from training.json_text import to_text
 from training.registry.tables import Guard
 from training.storage.database import Database, upsert
 
-MIGRATIONS = {2: carries.take_out_of_runs, 3: quarantines.add_release_columns, **dict.fromkeys((4, 5, 6), carries.add_later_columns)}
+STEPS = carries.take_out_of_runs, quarantines.add_release_columns, *[carries.add_later_columns] * 3, add_tables
+MIGRATIONS = dict(enumerate(STEPS, start=2))
 """The way from each version to the next; tables that are missing are added too."""
 
 
@@ -38,13 +40,14 @@ class Journal:
 
     Attributes
     ----------
-    outcomes
-        The sums of labelled rows.
+    outcomes, outbox
+        The sums of labelled rows; the messages for people.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.outcomes = StoredOutcomes(database, self.prepare)
+        self.outbox = StoredOutbox(database, self.prepare)
 
     def prepare(self) -> None:
         """Make or migrate the tables; every other method does it when needed."""
@@ -190,7 +193,8 @@ class Journal:
     def last_slot(self, model: str, job: str = TICK) -> int | None:
         """Return the latest slot whose run was begun, however it ended: the cursor of a model."""
         with self._reading() as connection:
-            slot_us = connection.scalar(sa.select(sa.func.max(tables.runs.c.slot_us)).where(*_is(model, job)))
+            is_it = tables.runs.c.model == model, tables.runs.c.job == job
+            slot_us = connection.scalar(sa.select(sa.func.max(tables.runs.c.slot_us)).where(*is_it))
         return None if slot_us is None else int(slot_us)
 
     def next_slot(self, model: str, every: timedelta, first_event_us: int | None, job: str = TICK) -> int | None:
@@ -198,8 +202,7 @@ class Journal:
 
         Slots are whole multiples of `every` since the epoch; None while nothing was logged.
         """
-        width = duration_us(every)
-        last = self.last_slot(model, job)
+        width, last = duration_us(every), self.last_slot(model, job)
         after = first_event_us if last is None else last
         return None if after is None else (after // width + 1) * width
 
@@ -214,11 +217,10 @@ class Journal:
         For a model time that was wrong; no run of theirs can end any more.
         """
         with self._writing(None) as connection:
-            for table in (tables.carries, tables.verdicts, tables.quarantines):
+            for table in (tables.carries, tables.verdicts, tables.quarantines, tables.outbox):
                 connection.execute(table.delete().where(table.c.model == model, table.c.slot_us > after_us))
-            drift_watch.take_back(connection, model, after_us)
-            outcomes.take_back(connection, model, after_us)
-            probations.take_back(connection, model, after_us)
+            for part in (drift_watch, outcomes, probations):
+                part.take_back(connection, model, after_us)
             return runs.take_back(connection, model, after_us)
 
     # verdicts, what a slot hands on, quarantines
@@ -394,7 +396,3 @@ class Journal:
             if guard is not None:
                 guard(connection)
             yield connection
-
-
-def _is(model: str, job: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    return tables.runs.c.model == model, tables.runs.c.job == job

@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 6
+VERSION = 7
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
@@ -172,6 +172,39 @@ requests = sa.Table(
     sa.Column("taken_run", _run),
     sa.Index("journal_requests_by_model", "model", "taken_run"),
 )
+outbox = sa.Table(
+    "journal_outbox",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("message_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("model", _model, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("type", sa.String(64), nullable=False),
+    sa.Column("incident", sa.Text),
+    sa.Column("slot_us", sa.BigInteger),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("is_routed", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("model", "key"),
+    sqlite_autoincrement=True,
+)
+"""Messages for people, written in the transaction that brings about what they tell; `incident` joins a beginning and its end."""
+
+deliveries = sa.Table(
+    "journal_deliveries",
+    metadata,
+    sa.Column("outbox_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.String(32), primary_key=True),
+    sa.Column("model", _model, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("delivery_id", sa.String(64)),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_us", sa.BigInteger, nullable=False),
+    sa.Column("sent_us", sa.BigInteger),
+    sa.Column("error", sa.Text),
+    sa.Index("journal_deliveries_by_state", "destination", "state", "model"),
+)
+"""Which message goes where; those of one `delivery_id` go as one. Times are machine time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ class Leadership:
                 self._take(now)
             return None if self._token is None else self._turn(self._token, now)
 
+    def held(self, now: datetime) -> Turn | None:
+        """Return the turn of what is done beside the loop under a lease we have; never takes one."""
+        with self._lock:
+            return None if self._token is None else self._turn(self._token, now)
+
     def renew(self, now: datetime) -> None:
         """Keep a lease we hold alive during a long tick; never takes one."""
         with self._lock:

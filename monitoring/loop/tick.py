@@ -19,6 +19,8 @@ from monitoring.loop.leadership import Leadership
 from monitoring.loop.new_outcomes import NewOutcomes
 from monitoring.loop_metrics import LoopMetrics
 from monitoring.metrics import MonitorMetrics
+from monitoring.notifying.announcements import Moment, probation_ended
+from monitoring.notifying.conditions import is_of_rows, slot_messages
 from monitoring.retraining import probation
 from monitoring.retraining.plan import policy_of
 from monitoring.retraining.retraining import Conclusion, Retraining
@@ -191,19 +193,33 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
 def act(watch: Watch, turn: Turn, spec: ModelSpec, run: Run, evidence: Evidence, verdict: Verdict, step: ProbationStep) -> None:
     """Do what the verdict says, unless it is dry; then end the slot's run, or leave it to the child's end.
 
-    What is set aside twice is set aside once; what becomes of the probation is written with the end of the run.
+    What is set aside twice is set aside once; what becomes of the probation, and the messages of the slot, are written with the end of
+    the run, or with the last step before it that a killed monitor would not take again.
     """
     stores, conclusion, rollback_test = watch.stores, Conclusion("", "; ".join(verdict.reasons)), evidence.rollback_test
+    ending = announcing(stores, turn, spec, evidence, verdict, step)
     if verdict.kind in ("quarantine", "roll_back") and not verdict.is_dry:
         set_aside(watch, turn, evidence)
     for one in evidence.label_faults:  # also where the loop only notifies: no model is touched by it
         stores.journal.add_quarantine(turn, evidence.model, one.start_us, one.end_us, one.kind, slot_us=evidence.slot_us)
     if verdict.kind == "roll_back" and not verdict.is_dry and rollback_test is not None:
-        conclusion = watch.retraining.roll_back(turn, spec, evidence.champion, rollback_test, evidence.slot_us)
+        conclusion = watch.retraining.roll_back(ending, spec, evidence.champion, rollback_test, evidence.slot_us)
         step = ROLLED_BACK if conclusion.outcome == "rolled_back" else ProbationStep()
-    if verdict.kind == "retrain" and watch.retraining.begin(turn, spec, evidence, verdict, run.run_id, step) is not None:
+    if verdict.kind == "retrain" and watch.retraining.begin(ending, spec, evidence, verdict, run.run_id, step) is not None:
         return
-    stores.journal.finish_run(turn, run.run_id, conclusion.to_dict(), step)
+    stores.journal.finish_run(ending, run.run_id, conclusion.to_dict(), step)
+
+
+def announcing(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, verdict: Verdict, step: ProbationStep) -> Turn:
+    """Return the turn of a transaction that writes the messages of a slot too."""
+    known = stores.journal.outbox.open_incidents(spec.model)
+    start_us = evidence.slot_us - duration_us(spec.watching.every)
+    has_rows = not any(map(is_of_rows, known)) or stores.log.coverage(spec.model, start_us, evidence.slot_us)[0] > 0
+    messages = slot_messages(evidence, verdict, known, has_rows=has_rows)
+    if step.end in ("passed", "unjudged"):
+        moment = Moment(spec.model, evidence.slot_us, evidence.champion, "the champion stays")
+        messages.append(probation_ended(moment, step.end, step.look))
+    return stores.journal.outbox.announcing(turn, messages)
 
 
 def set_aside(watch: Watch, turn: Turn, evidence: Evidence) -> None:

@@ -15,6 +15,7 @@ from monitoring.journal.tables import RETRAIN, Run
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, score
 from monitoring.judging.verdict import Evidence, Limits, Verdict
 from monitoring.log_windows import Range, take
+from monitoring.notifying.announcements import Moment, changes, failing, promoted, rolled_back
 from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
@@ -166,6 +167,10 @@ class Retraining:
     def roll_back(self, turn: Turn, spec: ModelSpec, champion: str, decision: Decision, slot_us: int) -> Conclusion:
         """Bring the previous champion back: it did better on the rows since the promotion. The probation ends with the slot's run."""
         why, evidence = f"probation: {decision.reason}", {**decision.evidence, "slot": from_us(slot_us).isoformat()}
+        record = self.stores.journal.open_probation(spec.model)
+        moment = Moment(spec.model, slot_us, champion, "the probation is over")
+        key, previous = f"rolled_back.{champion}.{slot_us}", None if record is None else record.previous
+        turn = self.stores.journal.outbox.announcing(turn, [rolled_back(moment, key, previous, why, evidence)])
         try:
             alias = self.stores.registry.roll_back(
                 spec.model, expected=champion, cause=Cause(WHO, why, evidence), now=turn.now, guard=turn.guard
@@ -176,10 +181,12 @@ class Retraining:
 
     def _conclude(self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan) -> Conclusion:
         """Judge the artifact a run registered against the champion its plan named; what is judged is what is promoted."""
-        registry = self.stores.registry
+        registry, outbox = self.stores.registry, self.stores.journal.outbox
         origin: dict[str, Any] = {"run": run.run_id, "attempt": run.attempt}
-        if run.state != "done":
-            why = run.error or f"the run is {run.state}"
+        why = None if run.state == "done" else run.error or f"the run is {run.state}"
+        moment = Moment(spec.model, plan.slot_us, plan.champion, "the champion stays" if why else "what it made was put to the gate")
+        turn = outbox.announcing(turn, changes(moment, failing(moment, why, run.run_id), outbox.open_incidents(spec.model)))
+        if why is not None:
             registry.record(spec.model, "failed", cause=Cause(WHO, why[:500], origin), now=turn.now, guard=turn.guard)
             return Conclusion("failed", why)
         version = str(run.result["version"])
@@ -190,7 +197,10 @@ class Retraining:
             if not decision.accepted:
                 return self._refuse(turn, plan, version, decision.reason, evidence)
             cause = Cause(WHO, decision.reason, evidence)
-            registry.promote(spec.model, version, expected=plan.champion, cause=cause, now=turn.now, guard=turn.guard)
+            moment = Moment(spec.model, plan.slot_us, plan.champion, "it is on probation" if spec.retraining.probation.looks else "")
+            message = promoted(moment, f"promoted.{run.run_id}.{run.attempt}", version, decision.reason, evidence)
+            guard = outbox.announcing(turn, [message]).guard
+            registry.promote(spec.model, version, expected=plan.champion, cause=cause, now=turn.now, guard=guard)
             probation.start(self.stores, turn, spec, version, plan.champion, plan.slot_us)
         except (ArtifactError, CandidateError, StalePromotionError, RegistryError) as error:
             return self._refuse(turn, plan, version, str(error), origin)

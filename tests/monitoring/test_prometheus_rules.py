@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.loop_metrics import COUNTERS, GAUGES
 from monitoring.metrics import make_metrics
+from monitoring.notifying.backlog_metrics import BACKLOG
 from service.telemetry.metrics import DeploymentInfo, ServiceMetrics
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,6 +54,7 @@ CALM: dict[str, str] = {
     f"evergreen_scheduler_is_leader{{{MONITOR}}}": "1x100",
     f"evergreen_scheduler_last_tick_timestamp_seconds{{{MONITOR}}}": "0+60x100",
     f'evergreen_scheduler_tick_failures_total{{{MONITOR},model="m"}}': "0x100",
+    f'evergreen_messages_oldest_seconds{{{MONITOR},destination="webhook"}}': "3500x100",
     f'evergreen_promotions_total{{{MONITOR},model="m",decision="failed"}}': "0x100",
     f'evergreen_rollbacks_total{{{MONITOR},model="m",reason="probation"}}': "0x100",
     f'evergreen_model_time_seconds{{{MONITOR},model="m"}}': "1000000+60x100",
@@ -95,6 +97,7 @@ TROUBLE: dict[str, tuple[int, dict[str, str]]] = {
     "EvergreenNoLeader": (10, {of("evergreen_scheduler_is_leader"): "1x20 0x80"}),
     "EvergreenLoopStalled": (20, {of("evergreen_scheduler_last_tick_timestamp_seconds"): "0+60x20 1200x80"}),
     "EvergreenLoopFails": (10, {of("evergreen_scheduler_tick_failures_total"): "0x20 0+1x80"}),
+    "EvergreenMessagesStuck": (10, {of("evergreen_messages_oldest_seconds"): "3500x20 7201+60x80"}),
     "EvergreenRetrainingFails": (5, {of("evergreen_promotions_total"): "0x20 1x80"}),
     "EvergreenModelOverdue": (30, {of("evergreen_model_trained_through_timestamp_seconds"): "980000+60x20 800000x80"}),
     "EvergreenBlind": (3, {of("evergreen_verdict", verdict="blind"): "0x20 1x80"}),
@@ -164,6 +167,10 @@ def test_every_metric_in_a_rule_is_one_that_is_exported() -> None:
     families = [*service.collect(), *monitor.collect(), *DeploymentInfo(lambda: ()).collect()]
     suffixes = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}
     exported = {f.name + suffix for f in families for suffix in suffixes.get(f.type, ("",))}
-    exported |= {f"evergreen_{name}" for name in GAUGES} | {f"evergreen_{name}_total" for name in COUNTERS}
+    exported |= (
+        {f"evergreen_{name}" for name in GAUGES}
+        | {f"evergreen_{name}_total" for name in COUNTERS}
+        | {f"evergreen_{name}" for name in BACKLOG}
+    )
 
     assert used - recorded - exported == set()

@@ -206,6 +206,10 @@ class World:
         lines = reversed(self.stores.registry.ledger("rain", None))
         return [line.action for line in lines if line.action in ("promote", "refuse", "rollback", "failed")]
 
+    def messages(self) -> list[str]:
+        """Return the types of the messages so far, the oldest first."""
+        return [one.type for one, _ in reversed(self.stores.journal.outbox.last("rain", 100))]
+
     def probations(self) -> list[tuple[str, int]]:
         """Return how the probations stand or ended and after how many looks, the oldest first."""
         with self.stores.database.read() as connection:

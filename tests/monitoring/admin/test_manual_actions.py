@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from monitoring.admin.manual_actions import acknowledge
+from monitoring.admin.manual_actions import acknowledge, promote, roll_back
 from monitoring.admin.workbench import Workbench
 from monitoring.drift.classic import DriftReport
 from monitoring.drift.episodes import Episode, MovedColumn
@@ -47,4 +47,19 @@ def test_an_acknowledged_episode_says_what_comes_next(days: int, is_reference: b
     answer = acknowledge(bench, "rain", 1, "it is so now", is_reference=is_reference)
 
     assert answer == after
+    bench.close()
+
+
+def test_a_promotion_and_a_rollback_by_hand_are_told_to_others(world: World) -> None:
+    first, second = world.champion, world.train(weather(4, 0, 61))
+    bench = Workbench({"EVERGREEN_HOME": str(world.stores.home.path), "EVERGREEN_DATABASE_URL": world.stores.database.url})
+
+    promote(bench, "rain", second, "it is newer")
+    roll_back(bench, "rain", "it was no better")
+
+    messages = [(one.type, one.content["version"], one.content["evidence"]) for one, _ in bench.journal.outbox.last("rain", 9)]
+    assert messages == [
+        ("model.rolled_back", first, [f"{bench.who}: it was no better"]),
+        ("model.promoted", second, [f"{bench.who}: it is newer"]),
+    ]
     bench.close()

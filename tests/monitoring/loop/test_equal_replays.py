@@ -25,6 +25,7 @@ from tests.conftest import Once
 from tests.monitoring.loop.test_drift_watch import DAILY, windy
 from tests.monitoring.world import DAY_US, HANGS, ON_LABELS, World, make_world, weather
 from training.clock import from_us
+from training.json_text import to_text
 from training.registry.tables import Cause
 from training.schema.rows import Rows
 
@@ -52,7 +53,8 @@ def concluded(world: World) -> tuple[Any, ...]:
     journal = world.stores.journal
     verdicts = [(v.slot_us // DAY_US, v.verdict, v.reasons, v.evidence) for v in reversed(journal.verdicts("rain", limit=None))]
     episodes = [one for one, _ in journal.episodes("rain", None)]
-    return verdicts, episodes, [(q.start_us, q.end_us, q.reason, q.slot_us) for q in journal.quarantines("rain")]
+    messages = sorted((str(one.incident), one.type, to_text(one.content)) for one, _ in journal.outbox.last("rain", 100))
+    return verdicts, episodes, [(q.start_us, q.end_us, q.reason, q.slot_us) for q in journal.quarantines("rain")], messages
 
 
 def replayed(
@@ -123,6 +125,8 @@ def test_a_monitor_that_was_stopped_or_killed_comes_to_the_same(make: Make, whol
             die_at(world, watch, deaths[day], day)
 
     assert whole[1]
+    assert [(type, incident.partition(":")[0]) for incident, type, _ in whole[3]] == [
+        ("data_fault.began", "data_fault"), ("data_fault.ended", "data_fault"), ("drift.began", "drift")]  # fmt: skip
     assert STUCK_DAY + 1 in [slot_us // DAY_US for *_, slot_us in whole[2]]
     assert replayed(make, HOURLY, on_day=die) == whole
     for pauses in (range(FIRST, FIRST + 10), range(STUCK_DAY - 1, STUCK_DAY + 14)):
@@ -220,7 +224,7 @@ def replayed_until_promoted(make: Make, on_day: Callable[[World, Watch, int], No
     verdicts = reversed(world.stores.journal.verdicts("rain", limit=None))
     slots = [(v.slot_us // DAY_US, v.verdict, without_versions(v.reasons)) for v in verdicts]
     runs = [(r.slot_us // DAY_US, r.job, r.result.get("outcome")) for r in world.stores.journal.runs("rain", TICK)]
-    ended = slots, runs, world.actions(), world.probations()
+    ended = slots, runs, world.actions(), world.probations(), world.messages()
     world.close()
     return ended
 
@@ -251,6 +255,7 @@ def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same
     }
 
     assert (70, TICK, "promoted") in whole[1]
+    assert "model.promoted" in whole[-1]
     assert killed_at == dict.fromkeys(deaths, whole)
 
 
@@ -275,11 +280,12 @@ def test_a_probation_is_looked_at_once_a_slot_though_the_monitor_died_before_the
             world.settle(watch)
         verdicts = reversed(world.stores.journal.verdicts("rain"))
         slots = [(v.slot_us // DAY_US, v.verdict, without_versions(v.reasons), v.evidence["probation"]) for v in verdicts]
-        ended = slots, world.probations(), world.actions()
+        ended = slots, world.probations(), world.actions(), world.messages()
         world.close()
         return ended
 
     whole = replayed_after_a_promotion(dies=False)
 
     assert whole[1][0] == (("passed", 2) if is_there else ("unjudged", 0))
+    assert whole[-1].count("probation.ended") == len([state for state, _ in whole[1] if state in ("passed", "unjudged")])
     assert replayed_after_a_promotion(dies=True) == whole

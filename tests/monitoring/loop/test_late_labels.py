@@ -63,6 +63,7 @@ def test_an_eighth_of_the_labels_is_not_learned_from_and_the_slot_says_why(make:
 
     kinds = {slot: kind for slot, kind, _, _ in slots}
     assert [slot for slot, kind in kinds.items() if kind == "blind"] == [70, 77, 84, 91, 98]
+    assert [one for one in world.messages() if one.startswith("blindness")] == ["blindness.began", "blindness.ended"]
     assert world.actions()[:1] == ["promote"]
     assert "promote" not in world.actions()[1:]
     first = next(reasons for slot, _, reasons, _ in slots if slot == 70)

@@ -145,6 +145,8 @@ def test_the_cool_down_counts_in_model_time(make: Callable[..., World]) -> None:
 
     slots = [r.slot_us // DAY_US for r in reversed(world.stores.journal.runs("rain", RETRAIN))]
     assert slots == [70, 84]
+    assert world.messages() == ["retraining_failure.began"]  # one, for both
+    assert world.actions() == ["promote", "failed", "failed"]
 
 
 def test_the_budget_counts_in_machine_time(make: Callable[..., World]) -> None:

@@ -19,6 +19,9 @@ def test_a_bad_promotion_by_force_is_rolled_back(world: World) -> None:
     assert world.actions() == ["promote", "promote", "rollback"]
     assert world.champion == good
     assert world.probations() == [("rolled_back", 0)]
+    [message] = [one for one, _ in world.stores.journal.outbox.last("rain", 9) if one.type == "model.rolled_back"]
+    assert (message.content["version"], message.content["champion"]) == (good, bad)
+    assert message.content["evidence"][0].startswith("probation: ")
 
 
 def test_a_good_promotion_passes_its_probation(world: World) -> None:
