@@ -17,6 +17,7 @@ LEAST_LABELS = 500  # before there are so many of all classes, nothing is measur
 LEAST_OF_CLASS = 20  # labels of a class, and rows at risk at the longest delay that is asked about
 QUANTILE = DUE_AT_MATURITY
 BINS_AN_OCTAVE = 4
+DRAWN = -1  # in place of a bin: of labels that came because they were asked for
 _LONGEST_US = 100 * 365 * 86_400_000_000
 _LEAST_BASE_US = 60_000_000
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
@@ -124,13 +125,16 @@ def class_delays(labels: Iterable[tuple[int, Mapping[tuple[str, int], int]]], bi
     Parameters
     ----------
     labels
-        For rows of one age each (microseconds): how many labels there are by class and bin of their delay.
+        For rows of one age each (microseconds): how many labels there are by class and bin of their delay; those that were `DRAWN` say
+        nothing of when labels come by themselves.
     """
     tables: dict[str, npt.NDArray[np.int64]] = {}
     n_bins, known = len(bins.ends_us), [each for each in labels if each[1]]
     ages = bins.ages(np.array([age_us for age_us, _ in known], dtype=np.int64))
     for age, (_, counts) in zip(ages.tolist(), known, strict=True):
         for (name, place), number in counts.items():
+            if place == DRAWN:
+                continue
             if name not in tables:
                 tables[name] = np.zeros((n_bins + 1, n_bins), dtype=np.int64)
             tables[name][age, place] += number

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
-from monitoring.judging.label_delays import DelayBins, class_delays
+from monitoring.judging.label_delays import DRAWN, DelayBins, class_delays
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
 from monitoring.judging.labels.pooling import joined
@@ -173,11 +173,12 @@ class _Counting:
             counts[start] = counts[start].plus(more) if start in counts else more
 
     def _delays(self, part: Outcomes, place: Places, is_labelled: npt.NDArray[np.bool_]) -> dict[int, dict[tuple[str, int], int]]:
-        """Count labels by bucket, class and bin of their delay."""
+        """Count labels by bucket, class and bin of their delay; those that were drawn came when they were asked for."""
         if not is_labelled.any():
             return {}
         names, kind = classes_of(part.label[is_labelled], self.spec, self.thirds)
         late = self.bins.places(np.maximum(part.labelled_us - part.event_us, 0)[is_labelled])
+        late = np.where(part.is_drawn[is_labelled], DRAWN, late)
         keys, numbers = np.unique(np.stack([place[is_labelled], kind, late]), axis=1, return_counts=True)
         delays: dict[int, dict[tuple[str, int], int]] = {}
         for bucket, number_of_class, delay, number in zip(*keys.tolist(), numbers.tolist(), strict=True):

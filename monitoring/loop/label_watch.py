@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from monitoring.judging.cohorts import LEAST_DUE, Cohorts
 from monitoring.judging.data_faults import Span
-from monitoring.judging.label_delays import DelayBins
+from monitoring.judging.label_delays import DRAWN, DelayBins
 from monitoring.judging.labels.counts import THIRDS, LabelCounts
 from monitoring.judging.labels.faults import Group, LabelFindings, find
 from monitoring.retraining.plan import history_of
@@ -75,9 +75,10 @@ class LabelWatch:
                 values[name] = values.get(name, 0) + number
             is_one = counted.extremes[0] == counted.extremes[1] if counted.extremes is not None else len(values) == 1
             met = int(sum(number for start, number in conflicts.items() if one.start_us <= start < one.end_us))
-            soon = sum(number for (_, place), number in counted.delays.items() if place <= in_time)
+            soon = sum(number for (_, place), number in counted.delays.items() if DRAWN < place <= in_time)
+            drawn = sum(number for (_, place), number in counted.delays.items() if place == DRAWN)
             is_trusted = _is_aside(one.start_us, one.end_us, let_go)
-            groups.append(Group(one.start_us, one.end_us, one.n_due, values, is_one, soon, met, one.is_covered, is_trusted))
+            groups.append(Group(one.start_us, one.end_us, one.n_due - drawn, values, is_one, soon, met, one.is_covered, is_trusted))
         return groups
 
     def before(self) -> tuple[Group, ...]:

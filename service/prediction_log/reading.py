@@ -12,7 +12,7 @@ import orjson
 import sqlalchemy as sa
 
 from service.prediction_log.labels import age_us
-from service.prediction_log.tables import label_arrivals, label_conflicts, layouts, predictions
+from service.prediction_log.tables import label_arrivals, label_conflicts, label_request_rows, label_requests, layouts, predictions
 from training.evaluation.weighted import effective
 from training.schema.feature import Feature
 from training.schema.prediction import Prediction
@@ -71,7 +71,8 @@ class Outcomes:
     """Some rows of the log by the time of their prediction, with those of their features that were asked for.
 
     `version`, `label` and `labelled_us` are as in `LoggedRows`. `known_us` is the model time from which on both a row and its label were
-    there, `NOT_LABELLED` without one. `columns` are missing in rows whose label was known before.
+    there, `NOT_LABELLED` without one. `is_drawn` says which rows a label request drew: a label of theirs came because it was asked for.
+    `columns` are missing in rows whose label was known before.
     """
 
     event_us: npt.NDArray[np.int64]
@@ -80,6 +81,7 @@ class Outcomes:
     label: npt.NDArray[Any]
     labelled_us: npt.NDArray[np.int64]
     known_us: npt.NDArray[np.int64]
+    is_drawn: npt.NDArray[np.bool_]
     columns: Columns
 
     @property
@@ -224,11 +226,11 @@ def read_outcomes(  # 8 parameters: all but three of them options by name
     chosen = sa.select(
         table.event_us, table.version, table.layout, table.label, table.value, table.probabilities,
         sa.case((known, table.label_true)), sa.case((known, table.labelled_us)), table.late_us,
-        sa.case((is_new, table.features)) if features else sa.null(),
+        _is_drawn(connection, model), sa.case((is_new, table.features)) if features else sa.null(),
     ).where(table.model == model, where, is_known(known_by))  # fmt: skip
     known_layouts, wanted = _read_layouts(connection), [schema.feature(name) for name in features]
     for part in connection.execution_options(yield_per=at_once).execute(chosen).partitions():
-        event_us, version, names, labels, values, probabilities, outcomes, labelled, late, texts = zip(*part, strict=True)
+        event_us, version, names, labels, values, probabilities, outcomes, labelled, late, drawn, texts = zip(*part, strict=True)
         labelled_us = np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64)
         at_us = np.array(event_us, dtype=np.int64)
         both_us = np.maximum.reduce([at_us, labelled_us, np.array([0 if at is None else at for at in late], dtype=np.int64)])
@@ -239,8 +241,17 @@ def read_outcomes(  # 8 parameters: all but three of them options by name
             label=_target(schema, outcomes),
             labelled_us=labelled_us,
             known_us=np.where(labelled_us == NOT_LABELLED, NOT_LABELLED, both_us),
+            is_drawn=np.array(drawn, dtype=bool),
             columns=_columns(wanted, names, texts, known_layouts) if wanted else {},
         )
+
+
+def _is_drawn(connection: sa.Connection, model: str) -> sa.ColumnElement[Any]:
+    """Return what tells of each row whether a label request drew it; nothing is looked up of a model that has none."""
+    table, drawn = predictions.c, label_request_rows.c
+    if connection.scalar(sa.select(label_requests.c.number).where(label_requests.c.model == model).limit(1)) is None:
+        return sa.literal(0)
+    return sa.exists().where(drawn.id_prefix == table.id_prefix, drawn.row == table.row)
 
 
 def _read_layouts(connection: sa.Connection) -> dict[str, dict[str, Any]]:

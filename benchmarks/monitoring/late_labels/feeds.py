@@ -14,7 +14,7 @@ from training.clock import duration_us
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-IN_TIME = (0.1, 0.6)  # of labels.delay: how late a label is that comes in time
+IN_TIME = (0.05, 0.15)  # of labels.delay: how late a label is that comes in time; it is handed in up to a whole one later
 SPREAD = (0.85, 1.15)  # of the mean of a late one
 TIMES_LIKELIER = 8.0  # of an early label that of the slow class is late, as against the others
 
@@ -98,9 +98,10 @@ def labels_of(feed: Feed, delay: timedelta, too_late: timedelta, time_us: npt.ND
 
 
 def maturity_us(labels: Labels, delay: timedelta, is_slow: Mask) -> int:
-    """Return after how long labels are in: the longest delay within which 95 % of those of a class come, at least `labels.delay`."""
+    """Return after how long labels are in: the longest delay within which 95 % of those of a class come, in whole `labels.delay`."""
     of_class = [labels.delay_us[part & np.isfinite(labels.delay_us)] for part in (is_slow, ~is_slow)]
-    return max(duration_us(delay), *(int(np.quantile(each, 0.95)) if len(each) else 0 for each in of_class))
+    longest = max(int(np.quantile(each, 0.95)) if len(each) else 0 for each in of_class)
+    return max(1, -(-longest // duration_us(delay))) * duration_us(delay)
 
 
 def _in_time(rng: np.random.Generator, rows: int) -> Floats:

@@ -35,7 +35,7 @@ from training.schema.rows import Rows
 from training.settings import Home
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # machine time, which nothing here hangs on
-STEPS_A_DELAY = 2  # labels are handed in this often
+STEPS_A_DELAY = 1  # labels are handed in this often, and at least once a bucket
 Times = npt.NDArray[np.int64]
 
 

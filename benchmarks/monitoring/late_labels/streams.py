@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "examples" / "bikes"))
 import stream as bikes  # noqa: E402 - a script's own folder, not a package
 
 EXAMPLE = "example"
+EVERY_OF_EXAMPLE = 2  # of so many rows one is taken
 HISTORY = 0.25  # share of a real table that is trained on first
 LEAST_SHARE = 0.02  # of the rarest class that is called slow
 Mask = npt.NDArray[np.bool_]
@@ -47,10 +48,10 @@ class Cut:
 
 
 CUTS = {
-    "bank_marketing": Cut({"delay": "4d", "too_late": "60d"}, every=2),
-    "bike_sharing": Cut({"delay": "2d", "too_late": "40d"}, "boosting"),
-    "elec2": Cut({"delay": "1d", "too_late": "450d"}, every=2),
-    "kdd99": Cut({"delay": "1d", "too_late": "20d"}, "boosting", 2),
+    "bank_marketing": Cut({"delay": "4d", "too_late": "60d"}, every=3),
+    "bike_sharing": Cut({"delay": "2d", "too_late": "40d"}, "boosting", 2),
+    "elec2": Cut({"delay": "1d", "too_late": "450d"}, every=3),
+    "kdd99": Cut({"delay": "1d", "too_late": "20d"}, "boosting", 3),
 }
 STREAMS = (EXAMPLE, *CUTS)
 
@@ -109,7 +110,8 @@ def _example() -> Stream:
             path = Path(folder) / f"{name}.csv"
             table.to_csv(path, index=False)
             parts.append(read_table(path, spec.schema, spec.read))
-    return Stream(spec, *parts)
+    history, live = (part.take(slice(None, None, EVERY_OF_EXAMPLE)) for part in parts)
+    return Stream(spec, history, live)
 
 
 def _real(name: str) -> Stream | None:

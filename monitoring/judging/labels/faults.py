@@ -43,7 +43,7 @@ class Group:
     Attributes
     ----------
     due, in_time
-        Rows, and how many of them had a label within the time labels were measured to take.
+        Rows that no label request drew, and how many of them had a label within the time labels were measured to take.
     values
         Labels by class, of a regression by third.
     is_one_value

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from monitoring.judging.label_delays import DRAWN, DelayBins
 from monitoring.log_windows import Range
+from monitoring.loop.label_counts import read_cohorts
 from service.label_requests.drawing import LabelRequests, Wanted
 from service.label_requests.written import rule_of
 from tests.monitoring.world import A_DAY, DAY_US, MODEL_FILE, World, weather
 from training.schema.rows import Rows
 
-FIRST, LAST, EARLY, DRAWN = 60, 98, 1, 120
+FIRST, LAST, EARLY, DRAWN_A_WEEK = 60, 98, 1, 120
 LEARNS = MODEL_FILE.replace("budget: 2 fits", "budget: 2 fits, window: 30d").replace(
     "cool_down: 14d\n  budget_per_week: 3\n  gate: {rows: 200, min_train_rows: 100}",
     "cool_down: 7d\n  budget_per_week: 30\n  min_new_labels: 20\n  on_performance: false\n  gate: {rows: 100, min_train_rows: 50}",
@@ -34,7 +36,7 @@ class Buyer:
 
     def buy(self, day: int, share: float = 1.0) -> None:
         """Draw of the week before a day, and label a share of what was drawn."""
-        wanted = Wanted(f"day-{day}", DRAWN, (day - 7) * DAY_US, day * DAY_US)
+        wanted = Wanted(f"day-{day}", DRAWN_A_WEEK, (day - 7) * DAY_US, day * DAY_US)
         drawn = self.requests.predictions(self.requests.draw("rain", wanted, rule_of(self.world.spec)))
         times = np.array([each.event_us for each in drawn[: round(share * len(drawn))]])
         self.world.machine_now += timedelta(hours=1)
@@ -99,6 +101,20 @@ def test_it_judges_by_drawn_rows_that_stand_for_all(bought: World) -> None:
     assert times.tolist() == labelled.rows.time_us.tolist()
     assert (len(learned), 0.5 * len(labelled) < learned.is_labelled.sum() <= len(labelled)) == (21 * A_DAY, True)
     assert newest.evidence["labels"]["new"] <= len(times) * 2
+
+
+def test_a_label_that_was_asked_for_says_nothing_of_how_late_labels_come(bought: World) -> None:
+    def of_delays() -> dict[int, int]:
+        counts = read_cohorts(bought.stores, bought.spec, bought.champion, 97 * DAY_US).counts.values()
+        places = sorted({place for one in counts for _, place in one.delays})
+        return {place: sum(n for one in counts for (_, at), n in one.delays.items() if at == place) for place in places}
+
+    went_on = of_delays()
+    bought.stores.label_counts.clear()
+
+    assert of_delays() == went_on
+    assert went_on[DRAWN] == 4 * DRAWN_A_WEEK
+    assert max(went_on) <= DelayBins.of(timedelta(days=1)).places(np.array([2 * DAY_US]))[0]
 
 
 def test_what_is_half_answered_counts_for_nothing(make: Make) -> None:
