@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.monitoring.table import Row, markdown, spread
-from monitoring.judging.cohorts import Cohorts, CoverageRule, measured_maturity, where_complete
-from monitoring.judging.label_delays import DelayBins, class_delays
+from monitoring.judging.cohorts import Cohorts, measured_maturity, where_complete
+from monitoring.judging.label_delays import DelayBins, class_delays, not_measured
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, LabelCounts
+from monitoring.judging.labels.coverage import CoverageRule
 from monitoring.judging.labels.faults import Group, find
 from training.policies import LabelPolicy, RetentionPolicy, WatchingPolicy
 
@@ -123,7 +124,9 @@ def watch(name: str, seed: int) -> Watched:
         is_in, has = event < slot, (event + delay < slot) & ~is_late
         counts = _counts(event[is_in], third[is_in], is_slow[is_in], np.where(has, delay, np.nan)[is_in], bins)
         delays = class_delays(((slot * DAY_US - start, one.delays) for start, one in counts.items()), bins)
-        maturity = measured_maturity(slot * DAY_US, delays, feed.labels)
+        usual = {"slow": round(1000 * feed.slow), "quick": round(1000 * (1 - feed.slow))}
+        missing = not_measured(usual, delays, int((event < slot - 2).sum()))
+        maturity = measured_maturity(slot * DAY_US, delays, feed.labels, missing)
         maturity = where_complete(maturity, counts, feed.labels, DAY_US, ())
         cohorts = Cohorts.of(counts, maturity, rule, (), _received(event + delay, delay, is_late, slot, feed.labels, has_labels=has.any()))
         slots, blind = slots + 1, blind + (cohorts.blind is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -11,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from monitoring.judging.data_faults import Span
-from monitoring.judging.label_delays import QUANTILE, ClassDelay, DelayBins
+from monitoring.judging.label_delays import ClassDelay, DelayBins
 from monitoring.judging.labels.arrivals import Received
-from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD, apart, differing, remedy
+from monitoring.judging.labels.blindness import apart, differing, remedy
 from monitoring.judging.labels.counts import CELLS, THIRDS, Counts, LabelCounts
+from monitoring.judging.labels.coverage import Cohort, CoverageRule, settled
 from monitoring.judging.labels.faults import LabelFindings
 from monitoring.judging.labels.pooling import firsts, joined, runs
 from monitoring.judging.labels.requested import NO_REQUESTS, Requested
 from training.clock import duration_us, from_us
-from training.policies import LabelPolicy, WatchingPolicy
+from training.policies import LabelPolicy
 
 LEAST_DUE = 50  # rows that are judged together: of fewer, chance would decide
 LEAST_COMPLETE = 300  # rows that all have their label: less than 1 % come later
-SURE = 2.0  # standard errors by which a third must fall short
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,10 @@ class Maturity:
         The same as far as it is known; where the log is too young to measure it, `labels.delay`.
     delays
         What was measured, by class.
+    is_known
+        Whether it is known how late labels of all classes come: what has no label then is not of the one that comes late.
+    missing
+        The classes of which it is not known because there are too few labels, though more were to be expected.
     """
 
     slot_us: int
@@ -49,12 +52,19 @@ class Maturity:
     needed_us: int
     patience_us: int
     delays: tuple[ClassDelay, ...] = ()
+    is_known: bool = True
+    missing: tuple[str, ...] = ()
 
 
-def measured_maturity(slot_us: int, delays: tuple[ClassDelay, ...], labels: LabelPolicy) -> Maturity:
+def measured_maturity(slot_us: int, delays: tuple[ClassDelay, ...], labels: LabelPolicy, missing: Sequence[str] = ()) -> Maturity:
     """Return when rows are mature by time.
 
     Delays are measured to a fifth: what is no later than that is in time.
+
+    Parameters
+    ----------
+    missing
+        The classes of which too few labels came to measure, though more were to be expected.
 
     Examples
     --------
@@ -68,8 +78,17 @@ def measured_maturity(slot_us: int, delays: tuple[ClassDelay, ...], labels: Labe
     in_time_us = int(DelayBins.of(labels.delay).ends_us[1])
     late = [one for one in delays if one.quantile_us > in_time_us]
     needed_us = max([delay_us, *(one.quantile_us for one in late)])
-    patience_us = needed_us if all(one.is_known for one in late) else delay_us
-    return Maturity(slot_us, slot_us - needed_us, needed_us, patience_us, delays)
+    is_known = all(one.is_known for one in late)
+    patience_us = needed_us if is_known else delay_us
+    return Maturity(
+        slot_us,
+        slot_us - needed_us,
+        needed_us,
+        patience_us,
+        delays,
+        is_known and bool(delays) and not missing,
+        tuple(missing) if delays else (),
+    )
 
 
 def where_complete(
@@ -98,86 +117,6 @@ def where_complete(
         return maturity
     needed_us = maturity.slot_us - end_us
     return replace(maturity, end_us=end_us, needed_us=needed_us, patience_us=min(maturity.patience_us, needed_us))
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """Neighbouring buckets that are judged together; half-open, model time.
-
-    Attributes
-    ----------
-    n_answered
-        Where labels that were drawn speak for all rows, how many of them there are; None where all labels count.
-    """
-
-    start_us: int
-    end_us: int
-    due: Counts
-    labelled: Counts
-    is_covered: bool
-    n_answered: int | None = None
-
-    @property
-    def n_due(self) -> int:
-        """How many rows there are."""
-        return int(self.due.sum())
-
-    @property
-    def n_labelled(self) -> int:
-        """How many of them have a label."""
-        return int(self.labelled.sum())
-
-    @property
-    def n_usable(self) -> int:
-        """How many labels there are to go by at least."""
-        return self.n_labelled if self.n_answered is None else self.n_answered
-
-
-@dataclass(frozen=True, slots=True)
-class CoverageRule:
-    """What of the labels must be there.
-
-    Attributes
-    ----------
-    coverage
-        The share of the labels that are due at maturity, `labels.coverage`.
-    minimum_rows
-        Fewer covered labelled rows are not enough to go by.
-    every_us, bucket_us
-        Distance of two slots, width of a bucket.
-    """
-
-    coverage: float
-    minimum_rows: int
-    every_us: int
-    bucket_us: int
-
-    @classmethod
-    def of(cls, labels: LabelPolicy, watching: WatchingPolicy) -> CoverageRule:
-        """Return the rule of a model file."""
-        return cls(labels.coverage, watching.performance.minimum_rows, duration_us(watching.every), duration_us(watching.bucket))
-
-    @property
-    def least_share(self) -> float:
-        """The share of mature rows that must have a label: at maturity 95 % are due."""
-        return QUANTILE * self.coverage
-
-    def is_covered(self, due: Counts, labelled: Counts) -> bool:
-        """Return whether enough of some rows have a label, in all and in each third of the score that is not short of it by chance.
-
-        Examples
-        --------
-        >>> rule = CoverageRule(0.9, 100, 1, 1)
-        >>> rule.is_covered(np.array([100, 100, 100, 0]), np.array([100, 100, 60, 0]))
-        False
-        """
-        least = self.least_share
-        if labelled.sum() < least * due.sum():
-            return False
-        thirds = zip(due[:-1].tolist(), labelled[:-1].tolist(), strict=True)
-        return all(
-            has >= least * n - SURE * math.sqrt(n * least * (1 - least)) for n, has in thirds if n >= LEAST_DUE_OF_THIRD
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -347,7 +286,7 @@ def _pooled(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, broken: S
             is_covered = is_sound and bool(is_mature[first]) and rule.is_covered(due, labelled)
             n_answered = requested.count(start_us, last_us) if is_sound and is_drawn[first] and not is_covered else None
             cohorts.append(Cohort(start_us, last_us, due, labelled, is_covered or n_answered is not None, n_answered))
-    return tuple(cohorts)
+    return settled(cohorts, rule, is_known=maturity.is_known)
 
 
 def _all_lost(buckets: _Buckets, maturity: Maturity, rule: CoverageRule, received: Received) -> str | None:
@@ -384,4 +323,5 @@ def _blindness(
     what = f"blind: {share:.0%} of the {due.sum()} rows from {from_us(int(starts[first])):%Y-%m-%d %H:%M} on are labelled"
     rarest = apart(due, labelled)
     ends = remedy(maturity.delays, maturity.patience_us, float(share), is_apart=bool(rarest) or share >= rule.least_share)
-    return f"{what}{rarest}; {received.remedy or ends}"
+    unknown = f"; how late labels of {', '.join(maturity.missing)} come is not known yet" if maturity.missing else ""
+    return f"{what}{rarest}{unknown}; {received.remedy or ends}"

@@ -151,6 +151,28 @@ def class_delays(labels: Iterable[tuple[int, Mapping[tuple[str, int], int]]], bi
     return tuple(measured)
 
 
+def not_measured(usual: Mapping[str, int], delays: Iterable[ClassDelay], due: int) -> tuple[str, ...]:
+    """Return the classes whose delay could not be measured, though it could have been if their labels came as those of others do.
+
+    Parameters
+    ----------
+    usual
+        How many of the rows that were learned from are of each class.
+    delays
+        What was measured.
+    due
+        Rows that are older than `labels.delay`.
+
+    Examples
+    --------
+    >>> canceled = ClassDelay("canceled", 400, 86_400_000_000, True)
+    >>> not_measured({"stayed": 700, "canceled": 300, "moved": 3}, [canceled], 1000)
+    ('stayed',)
+    """
+    rows, known = max(1, sum(usual.values())), {one.name for one in delays}
+    return tuple(sorted(name for name, number in usual.items() if name not in known and due * number >= 2 * LEAST_OF_CLASS * rows))
+
+
 def plain_duration(duration_us: int) -> str:
     """Return a duration rounded to what a person wants to know.
 

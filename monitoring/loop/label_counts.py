@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity, measured_maturity, where_complete
+from monitoring.judging.cohorts import Cohorts, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
-from monitoring.judging.label_delays import DRAWN, DelayBins, class_delays
+from monitoring.judging.label_delays import DRAWN, DelayBins, class_delays, not_measured
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
+from monitoring.judging.labels.coverage import CoverageRule
 from monitoring.judging.labels.pooling import joined
 from monitoring.judging.labels.requested import Requested
 from monitoring.log_windows import Range
@@ -49,7 +50,8 @@ def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, n
     counting = _Counting(stores, spec, thirds, bins, slot_us)
     counts = counting.counts(new)
     aside = [Span(q.start_us, q.end_us, q.reason) for q in stores.journal.quarantines(spec.model)]
-    maturity = _maturity(stores, spec, counts, bins, slot_us)
+    watch = LabelWatch(stores, spec, champion, thirds, bins)
+    maturity = _maturity(stores, spec, counts, watch, slot_us)
     latest_us = None if spec.labels.delay is None else slot_us - duration_us(spec.labels.delay)
     maturity = where_complete(maturity, counting.until(counts, latest_us), spec.labels, counting.width_us, aside)
     has_labels = any(one.labelled.any() for one in counts.values())
@@ -57,7 +59,7 @@ def read_cohorts(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, n
     rule, requested = CoverageRule.of(spec.labels, spec.watching), _requested(stores, spec, slot_us, aside)
     until = counting.until(counts, requested.until(maturity.end_us, rule.bucket_us))
     cohorts = Cohorts.of(until, maturity, rule, aside, received, requested=requested)
-    return cohorts.doubting(LabelWatch(stores, spec, champion, thirds, bins).find(cohorts))
+    return cohorts.doubting(watch.find(cohorts))
 
 
 def _received(stores: Stores, spec: ModelSpec, slot_us: int, *, has_labels: bool) -> Received:
@@ -88,13 +90,15 @@ def thirds_of(reference: Reference) -> Thirds:
     return (float(low), float(high)) if low < high else None
 
 
-def _maturity(stores: Stores, spec: ModelSpec, counts: dict[int, LabelCounts], bins: DelayBins, slot_us: int) -> Maturity:
+def _maturity(stores: Stores, spec: ModelSpec, counts: dict[int, LabelCounts], watch: LabelWatch, slot_us: int) -> Maturity:
     if spec.labels.delay_rows is not None:
         end_us = stores.windows(spec).matured_end(slot_us)
         needed_us = 0 if end_us is None else slot_us - end_us
         return Maturity(slot_us, end_us, needed_us, needed_us)
-    delays = class_delays(((slot_us - start, one.delays) for start, one in counts.items()), bins)
-    return measured_maturity(slot_us, delays, spec.labels)
+    delays = class_delays(((slot_us - start, one.delays) for start, one in counts.items()), watch.bins)
+    before_us = slot_us - watch.width_us - (0 if spec.labels.delay is None else duration_us(spec.labels.delay))
+    due = sum(int(one.due.sum()) for start, one in counts.items() if start <= before_us)
+    return measured_maturity(slot_us, delays, spec.labels, not_measured(watch.usual(), delays, due))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,11 @@ class LabelWatch:
             self.stores.taught[key] = tuple(self._taught(target, time_us))
         return self.stores.taught[key]
 
+    def usual(self) -> dict[str, int]:
+        """Return how many of the rows that were learned from are of each class."""
+        names = {name for one in self.before() for name in one.values}
+        return {name: sum(one.values.get(name, 0) for one in self.before()) for name in names}
+
     def _taught(self, target: npt.NDArray[Any], time_us: npt.NDArray[np.int64]) -> list[Group]:
         names, kinds = classes_of(target, self.spec, self.thirds)
         places, first = np.unique(time_us // self.width_us, return_index=True)

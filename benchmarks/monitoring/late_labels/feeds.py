@@ -65,7 +65,9 @@ class Feed:
         pairs = [word.partition("=") for word in words]
         wrong = [name for name, _, _ in pairs if name not in known]
         if kind not in KINDS or wrong:
-            raise ValueError(f"feed {text!r}: want one of {', '.join(KINDS)}, then any of {', '.join(f'{name}=' for name in sorted(known))}")
+            raise ValueError(
+                f"feed {text!r}: want one of {', '.join(KINDS)}, then any of {', '.join(f'{name}=' for name in sorted(known))}"
+            )
         return cls(kind, **{name: bool(int(value)) if name == "snapshot" else float(value) for name, _, value in pairs})  # type: ignore[arg-type]
 
     @property

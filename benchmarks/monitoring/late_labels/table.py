@@ -16,7 +16,7 @@ import yaml
 from scipy.stats import rankdata
 
 from benchmarks.monitoring.late_labels import streams
-from benchmarks.monitoring.late_labels.feeds import Feed, Floats, Labels, labels_of, maturity_us
+from benchmarks.monitoring.late_labels.feeds import Feed, Labels, labels_of, maturity_us
 from benchmarks.monitoring.late_labels.loop import Feedback, Loop, Watched, step_of
 from benchmarks.monitoring.late_labels.streams import Stream
 from benchmarks.monitoring.late_labels.truth import blind_by_definition, late_and_needless
@@ -206,9 +206,7 @@ def _gain(spec: ModelSpec, rows: Rows, never: Prediction, watched: Prediction) -
     return difference.estimate / score, difference.low / score
 
 
-def late_labels(
-    quick: bool, processes: int, only: str = "", feeds: Sequence[str] = (), runs: Path | None = None
-) -> Iterator[str]:
+def late_labels(quick: bool, processes: int, only: str = "", feeds: Sequence[str] = (), runs: Path | None = None) -> Iterator[str]:
     """Run all streams with all feeds, or those whose name has `only`; yield the lines of a table.
 
     Parameters

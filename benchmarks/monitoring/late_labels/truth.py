@@ -16,7 +16,9 @@ DUE = 0.95
 Times = npt.NDArray[np.int64]
 
 
-def blind_by_definition(spec: ModelSpec, slots: Sequence[int], time_us: Times, delay_us: Floats, rank: Floats, maturity_us: int) -> list[bool]:
+def blind_by_definition(
+    spec: ModelSpec, slots: Sequence[int], time_us: Times, delay_us: Floats, rank: Floats, maturity_us: int
+) -> list[bool]:
     """Return of each slot whether fewer than `performance.minimum_rows` mature, covered, labelled rows came in twice the time they take.
 
     Parameters
@@ -67,7 +69,9 @@ def _is_covered(has: npt.NDArray[np.bool_], third: Times, least: float) -> bool:
     if has.mean() < least:
         return False
     parts = [has[third == part] for part in range(3)]
-    return all(one.sum() >= least * len(one) - SURE * np.sqrt(len(one) * least * (1 - least)) for one in parts if len(one) >= LEAST_OF_THIRD)
+    return all(
+        one.sum() >= least * len(one) - SURE * np.sqrt(len(one) * least * (1 - least)) for one in parts if len(one) >= LEAST_OF_THIRD
+    )
 
 
 def late_and_needless(said: Sequence[bool], defined: Sequence[bool]) -> tuple[int, int]:

@@ -8,15 +8,17 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity, measured_maturity, where_complete
+from monitoring.judging.cohorts import Cohorts, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import ClassDelay
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import LabelCounts
+from monitoring.judging.labels.coverage import CoverageRule
 from training.policies import LabelPolicy, RetentionPolicy
 
 DAY = 86_400_000_000
 RULE = CoverageRule(0.9, 100, DAY, DAY)
+IN_TIME = ClassDelay("all", 900, 0, True)
 
 
 def bucket(due: int, labelled: int) -> LabelCounts:
@@ -25,7 +27,7 @@ def bucket(due: int, labelled: int) -> LabelCounts:
 
 
 def matured(days: int, delay_days: int = 1) -> Maturity:
-    return measured_maturity(days * DAY, (), LabelPolicy(timedelta(days=delay_days)))
+    return measured_maturity(days * DAY, (IN_TIME,), LabelPolicy(timedelta(days=delay_days)))
 
 
 def cohorts(shares: dict[int, tuple[int, int]], maturity: Maturity, *aside: Span, rule: CoverageRule = RULE) -> Cohorts:

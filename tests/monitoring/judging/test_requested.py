@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import numpy as np
 
-from monitoring.judging.cohorts import Cohorts, CoverageRule, measured_maturity
+from monitoring.judging.cohorts import Cohorts, measured_maturity
 from monitoring.judging.data_faults import Span
+from monitoring.judging.label_delays import ClassDelay
 from monitoring.judging.labels.counts import LabelCounts
+from monitoring.judging.labels.coverage import CoverageRule
 from monitoring.judging.labels.requested import NO_REQUESTS, Requested
 from monitoring.judging.performance.scores import Score, score
 from service.label_requests.weights import Draw, Labelled, weigh
@@ -19,6 +21,7 @@ from training.schema.prediction import Prediction
 DAY = 86_400_000_000
 WEEK_ROWS, DRAWN = 2000, 300
 RULE = CoverageRule(0.9, 100, DAY, DAY)
+IN_TIME = ClassDelay("all", 900, 0, True)
 
 
 def week(seed: int) -> tuple[float, Score, Score]:
@@ -62,7 +65,7 @@ def test_drawn_labels_hold_what_is_true_of_all_rows_and_early_ones_do_not() -> N
 def judged(requested: Requested = NO_REQUESTS, labelled: int = 12, delay: int = 3) -> Cohorts:
     """Return thirty days of a hundred rows, of which few have their label."""
     counts = {day * DAY: LabelCounts(np.array([0, 0, 0, 100]), np.array([0, 0, 0, labelled])) for day in range(30)}
-    return Cohorts.of(counts, measured_maturity(30 * DAY, (), LabelPolicy(timedelta(days=delay))), RULE, requested=requested)
+    return Cohorts.of(counts, measured_maturity(30 * DAY, (IN_TIME,), LabelPolicy(timedelta(days=delay))), RULE, requested=requested)
 
 
 def days(spans: tuple[Span, ...]) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from monitoring.drift.classic import ColumnDrift, DriftReport
-from monitoring.judging.cohorts import Cohorts, CoverageRule, Maturity
+from monitoring.judging.cohorts import Cohorts, Maturity
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.labels.counts import LabelCounts
+from monitoring.judging.labels.coverage import CoverageRule
 from monitoring.judging.performance.live_metrics import SegmentScore
 from monitoring.judging.performance.scores import Score, compare
 from monitoring.judging.verdict import Evidence, Labels, Limits, Verdict, judge

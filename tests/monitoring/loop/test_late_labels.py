@@ -164,6 +164,21 @@ def test_a_row_that_came_late_and_its_label_between_two_slots_are_counted_once(w
     assert (went_on["due"], went_on["labelled"]) == (360, 240)
 
 
+def test_a_class_of_which_no_label_came_though_it_was_learned_from_is_one_whose_delay_is_not_known(world: World) -> None:
+    rows = weather(1, 60, 40)
+    is_slow = rows.labels == "yes"
+    world.log(rows)
+    world.label(rows.take(~is_slow).between(60 * DAY_US, 98 * DAY_US))
+
+    without = read_cohorts(world.stores, world.spec, world.champion, 100 * DAY_US - 1).maturity
+    world.label(rows.take(is_slow).between(60 * DAY_US, 98 * DAY_US))
+    world.stores.label_counts.clear()
+    both = read_cohorts(world.stores, world.spec, world.champion, 100 * DAY_US - 1).maturity
+
+    assert (without.is_known, without.missing) == (False, ("class yes",))
+    assert both.missing == ()
+
+
 def test_delays_are_measured_from_the_first_row_on_where_rows_matured_by_rows_before(world: World) -> None:
     world.answer(weather(1, 60, 20))
     by_rows, by_time = (replace(world.spec, labels=replace(world.spec.labels, delay=None, delay_rows=rows)) for rows in (40, None))
