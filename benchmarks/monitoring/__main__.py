@@ -14,6 +14,8 @@ from benchmarks.monitoring.estimates import measure_estimates
 from benchmarks.monitoring.faults import measure_faults
 from benchmarks.monitoring.harm import keeps_its_promise, sees_rises
 from benchmarks.monitoring.labels import measure_labels
+from benchmarks.monitoring.late_labels.feeds import KINDS
+from benchmarks.monitoring.late_labels.table import late_labels
 from benchmarks.monitoring.promise import promise
 from benchmarks.monitoring.replayed_streams import replayed_streams
 from benchmarks.monitoring.slot import slot
@@ -28,11 +30,12 @@ BENCHMARKS: dict[str, dict[str, Table]] = {
     "faults": {"faults": measure_faults},
     "labels": {"labels": measure_labels},
     "estimates": {"estimates": measure_estimates},
+    "late-labels": {"late labels": late_labels},
     "streams": {"streams": replayed_streams},
     "slot": {"slot": slot},
     "speed": {"speed": speed},
 }
-HAS_SCENARIOS = ("promise", "delay", "streams")
+HAS_SCENARIOS = ("promise", "delay", "late-labels", "streams")
 HEAD = 2  # lines of a table without rows
 
 
@@ -46,6 +49,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time; as many as there are processors unless said")
     parser.add_argument("--only", default="", metavar="TEXT", help="scenarios whose name has it: shuffled, elec2, 'example 0', error")
     parser.add_argument("--into", type=Path, help="a page whose table of the same name is replaced")
+    parser.add_argument(
+        "--feed", action="append", default=[], metavar="TEXT",
+        help=f"late-labels: another way of labels to come, such as 'class factor=5'; the first word is any of {', '.join(KINDS)}",
+    )  # fmt: skip
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="late-labels: where finished runs are kept, and not run again")
     options = parser.parse_args()
     unknown = set(options.names) - BENCHMARKS.keys()
     if options.only and (alike := sorted(set(options.names) - set(HAS_SCENARIOS))):
@@ -54,6 +62,8 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(BENCHMARKS)}")
     for name, table in ((name, table) for chosen in options.names for name, table in BENCHMARKS[chosen].items()):
         measure = partial(table, only=options.only) if options.only else table
+        if table is late_labels:
+            measure = partial(measure, feeds=options.feed, runs=options.runs)
         lines = list(measure(options.quick, options.processes))
         if options.only and len(lines) <= HEAD:
             continue  # none of its scenarios was meant

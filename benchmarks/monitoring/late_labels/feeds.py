@@ -61,14 +61,12 @@ class Feed:
         Feed(kind='class', factor=5.0, slow=0.05, early=0.12, at=0.5, until=1.0, share=0.3, snapshot=True)
         """
         kind, *words = text.split()
-        known = {one.name for one in fields(cls)} - {"kind"}
+        known = sorted({one.name for one in fields(cls)} - {"kind"})
         pairs = [word.partition("=") for word in words]
-        wrong = [name for name, _, _ in pairs if name not in known]
-        if kind not in KINDS or wrong:
-            raise ValueError(
-                f"feed {text!r}: want one of {', '.join(KINDS)}, then any of {', '.join(f'{name}=' for name in sorted(known))}"
-            )
-        return cls(kind, **{name: bool(int(value)) if name == "snapshot" else float(value) for name, _, value in pairs})  # type: ignore[arg-type]
+        if kind not in KINDS or any(name not in known for name, _, _ in pairs):
+            raise ValueError(f"feed {text!r}: want one of {', '.join(KINDS)}, then any of {', '.join(f'{name}=' for name in known)}")
+        numbers = {name: float(value) for name, _, value in pairs if name != "snapshot"}
+        return cls(kind, snapshot=("snapshot", "=", "1") in pairs, **numbers)
 
     @property
     def brings_all(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class SlotSeen:
-    """What the loop made of a slot: its verdict, why it was blind if it was, and whether a challenger was promoted, or a champion brought back."""
+    """What the loop made of a slot: its verdict, why it was blind if it was, and what became of the champion in the words of the ledger."""
 
     slot_us: int
     verdict: str
@@ -207,7 +208,7 @@ def _steps(time_us: Times, step_us: int, every_us: int) -> Sequence[tuple[int, i
         if unit_us == every_us:
             edges |= set(np.searchsorted(time_us, time_us[firsts], side="right").tolist())
     ordered = sorted(edges)
-    return list(zip(ordered[:-1], ordered[1:], strict=True))
+    return list(pairwise(ordered))
 
 
 def _joined(parts: Sequence[Prediction], spec: ModelSpec) -> Prediction:

@@ -51,7 +51,7 @@ CUTS = {
     "bank_marketing": Cut({"delay": "4d", "too_late": "60d"}, 4, {"metric": "log_loss", "segments": []}),
     "bike_sharing": Cut({"delay": "2d", "too_late": "40d"}, 2),
     "elec2": Cut({"delay": "1d", "too_late": "450d"}, 3),
-    "kdd99": Cut({"delay": "1d", "too_late": "20d"}, 4),
+    "kdd99": Cut({"delay": "1d", "too_late": "20d"}, 4, {"training": {"candidates": ["forest"]}}),
 }
 TRAINING = {"candidates": ["linear"], "budget": "2 fits"}
 STREAMS = (EXAMPLE, *CUTS)
@@ -126,8 +126,7 @@ def _real(name: str) -> Stream | None:
 
 
 def _spec(text: str, changes: Mapping[str, Any] | None = None) -> ModelSpec:
-    """Read a model file with few fits, and a log that keeps all rows: neither is what is measured."""
-    keys = yaml.safe_load(text) | dict(changes or {})
-    keys["training"] = {**keys["training"], **TRAINING}
-    keys["retention"] = {"log": "3000d"}
-    return parse_spec(yaml.safe_dump(keys, sort_keys=False))
+    """Read a model file with few fits of one family, and a log that keeps all rows: neither is what is measured."""
+    keys, changed = yaml.safe_load(text), dict(changes or {})
+    keys["training"] |= TRAINING | changed.pop("training", {})
+    return parse_spec(yaml.safe_dump(keys | changed | {"retention": {"log": "3000d"}}, sort_keys=False))

@@ -1,4 +1,4 @@
-"""Never retrained, watched with late labels, watched with all labels at maturity: judged by the truth of every row."""
+"""Never retrained, watched with late labels, watched with all labels at maturity: judged by all labels of every row."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import yaml
 from scipy.stats import rankdata
 
 from benchmarks.monitoring.late_labels import streams
+from benchmarks.monitoring.late_labels.definition import blind_by_definition, late_and_needless
 from benchmarks.monitoring.late_labels.feeds import Feed, Labels, labels_of, maturity_us
 from benchmarks.monitoring.late_labels.loop import Feedback, Loop, Watched, step_of
 from benchmarks.monitoring.late_labels.streams import Stream
-from benchmarks.monitoring.late_labels.truth import blind_by_definition, late_and_needless
 from benchmarks.monitoring.table import Row, markdown, spread
 from training.clock import duration_us
 from training.evaluation.gate import jackknife_difference
@@ -118,8 +118,8 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
     mature_us = maturity_us(in_time, delay, slow)
     slots = [one.slot_us for one in watched.slots]
     defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us)
-    said = [one.blind is not None for one in watched.slots]
-    late, needless = late_and_needless(said, defined)
+    called = [one.blind is not None for one in watched.slots]
+    late, needless = late_and_needless(called, defined)
     reference, reference_low, reference_promotions = _reference(stream, history, mature_us, runs)
     gain, low = _gain(spec, live, never, watched.prediction)
     return Result(
@@ -128,9 +128,9 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         reference,
         reference_low,
         sum(one.action == "promote" for one in watched.slots),
-        sum(one.action == "promote" and (is_said or is_so) for one, is_said, is_so in zip(watched.slots, said, defined, strict=True)),
+        sum(one.action == "promote" and (is_called or is_so) for one, is_called, is_so in zip(watched.slots, called, defined, strict=True)),
         len(slots),
-        sum(said),
+        sum(called),
         sum(defined),
         late,
         needless,
@@ -154,10 +154,10 @@ def _feedback(rows: Rows, labels: Labels, spec: ModelSpec) -> Feedback:
     """Return all labels in the order in which they come; what comes wrong first comes right a maturity later."""
     place = np.flatnonzero(np.isfinite(labels.delay_us))
     at_us = (rows.time_us[place] + labels.delay_us[place]).astype(np.int64)
-    truth, wrong = rows.labels[place], labels.is_wrong_first[place]
-    first = np.where(wrong, _other(rows.labels, place), truth)
+    right, wrong = rows.labels[place], labels.is_wrong_first[place]
+    first = np.where(wrong, _other(rows.labels, place), right)
     again_us = at_us[wrong] + duration_us(spec.watching.bucket)
-    place, at_us, label = np.append(place, place[wrong]), np.append(at_us, again_us), np.append(first, truth[wrong])
+    place, at_us, label = np.append(place, place[wrong]), np.append(at_us, again_us), np.append(first, right[wrong])
     order = np.argsort(at_us, kind="stable")
     return Feedback(place[order], at_us[order], label[order])
 

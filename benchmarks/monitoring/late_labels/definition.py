@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def blind_by_definition(
             continue
         edges = [0, *_edges(bucket[:end]), end]
         usable = 0
-        for first, stop in zip(edges[:-1], edges[1:], strict=True):
+        for first, stop in pairwise(edges):
             if time_us[stop - 1] >= slot_us - maturity_us - span_us and _is_covered(has[first:stop], third[first:stop], least):
                 usable += int(has[first:stop].sum())
         blind.append(usable < wanted)
@@ -74,7 +75,7 @@ def _is_covered(has: npt.NDArray[np.bool_], third: Times, least: float) -> bool:
     )
 
 
-def late_and_needless(said: Sequence[bool], defined: Sequence[bool]) -> tuple[int, int]:
+def late_and_needless(called: Sequence[bool], defined: Sequence[bool]) -> tuple[int, int]:
     """Count the slots that were not called blind though they were, as the one before; and those that were, though none about them was.
 
     Examples
@@ -84,6 +85,6 @@ def late_and_needless(said: Sequence[bool], defined: Sequence[bool]) -> tuple[in
     >>> late_and_needless([True, False, False, False], [False, False, False, True])
     (1, 1)
     """
-    late = sum(now and before and not one for one, now, before in zip(said[1:], defined[1:], defined[:-1], strict=True))
+    late = sum(now and before and not one for one, now, before in zip(called[1:], defined[1:], defined[:-1], strict=True))
     around = [any(defined[max(0, at - 1) : at + 2]) for at in range(len(defined))]
-    return late, sum(one and not near for one, near in zip(said, around, strict=True))
+    return late, sum(one and not near for one, near in zip(called, around, strict=True))
