@@ -12,7 +12,7 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.labels.faults import LabelFault
 from monitoring.judging.performance.live_metrics import SegmentScore
-from monitoring.judging.performance.scores import PerformanceTest, Score
+from monitoring.judging.performance.scores import PerformanceTest, Score, Yardstick
 from monitoring.judging.performance.watch import HarmTest
 from training.clock import duration_us, format_duration, from_us
 from training.evaluation.gate import Decision
@@ -64,6 +64,7 @@ class Evidence:
     questions: tuple[str, ...] = ()
     cohorts: Cohorts | None = None
     live: tuple[SegmentScore, ...] = ()
+    yardsticks: tuple[Yardstick, ...] = ()
 
     @property
     def blind(self) -> str | None:
@@ -97,6 +98,7 @@ class Evidence:
             **({} if self.no_baseline is None else {"no_baseline": self.no_baseline}),
             **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
             **({"live": [one.to_dict() for one in self.live]} if self.live else {}),
+            **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
         }  # fmt: skip
 
 
@@ -249,7 +251,9 @@ def _notices(evidence: Evidence) -> tuple[str, ...]:
     is_degraded = evidence.performance is not None and evidence.performance.is_degraded
     of_labels = () if evidence.cohorts is None else evidence.cohorts.findings.notices
     worse = () if evidence.performance is None or not is_degraded else (evidence.performance.sentence(),)
-    return (*evidence.drift.notices(), *worse, *of_labels)
+    metric = "" if evidence.score is None else evidence.score.metric
+    behind = [one.sentence(metric) for one in evidence.yardsticks if one.is_better]
+    return (*evidence.drift.notices(), *worse, *behind, *of_labels)
 
 
 def _calm(evidence: Evidence) -> str:

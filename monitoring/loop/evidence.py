@@ -97,7 +97,8 @@ def gather(
     )
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
-    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live_scores(stores, spec, cohorts, new or ()))
+    live = live_scores(stores, spec, cohorts, new or ())
+    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live, yardsticks=judged.yardsticks)
     return Gathered(evidence, carried, update, released)
 
 

@@ -10,10 +10,11 @@ from monitoring.journal.outcomes import Outcome
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS, BucketLoss
 from monitoring.judging.performance.harm import HARM_SHARE, Rule, null_of
-from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, compare, score
+from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
 from monitoring.judging.performance.watch import HarmTest, PerformanceWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
 from monitoring.performance.live_scores import baseline_of, bucket_losses
+from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.clock import duration_us
@@ -41,12 +42,15 @@ class Judged:
         What the slot hands on.
     missing
         Why nothing can be said though there are labels.
+    yardsticks
+        What others would score on the same rows.
     """
 
     score: Score | None
     tested: PerformanceTest | HarmTest | None
     watch: PerformanceWatch
     missing: str | None = None
+    yardsticks: tuple[Yardstick, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,12 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     live = score(rows.rows.labels, rows.prediction, spec.watched_by, coverage=share, weights=rows.weights)
     if live is None:
         return Judged(None, HarmTest.of(watch, None, rule), watch)
-    watch = replace(watch, tested_us=end_us)
+    judged = Judged(live, None, replace(watch, tested_us=end_us))
     if watch.null is None:
-        judged = _against_promise(matured, record, watch, live)
-        return judged if judged.watch.null is None else _against_baseline(matured, judged.watch, live, rule)
-    return _against_baseline(matured, watch, live, rule)
+        judged = _against_promise(matured, record, judged.watch, live)
+    if judged.watch.null is not None:
+        judged = _against_baseline(matured, judged.watch, live, rule)
+    return replace(judged, yardsticks=yardsticks(matured.stores, spec, record, rows))
 
 
 def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: str, slot_us: int) -> PerformanceWatch:

@@ -254,7 +254,7 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     )
     if not len(unseen):
         return decision
-    live = score(unseen.labels, new, spec.watched_by)
+    live = score(unseen.labels, new, spec.watched_by, weights=logged.weights)
     if live is not None:
         decision = replace(decision, evidence={**decision.evidence, CHALLENGER_LIVE: live.to_dict()})
     if spec.costs is None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from training.evaluation.gate import Difference
 from training.evaluation.losses import COST, METRICS, Floats, Metric, gain, range_of
 from training.evaluation.weighted import effective, weighted
 from training.schema.prediction import Prediction
@@ -176,3 +177,34 @@ def compare(live: Score, baseline: Score, *, source: str, level: float, toleranc
     low = loss - float(special.ndtri(1 - level)) * math.hypot(live.standard_error, baseline.standard_error)
     limit = tolerance * baseline.value if baseline.metric in RELATIVE else tolerance
     return PerformanceTest(live, baseline, source, loss, low, limit, low > limit, through_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What another one would do on the same rows.
+
+    Attributes
+    ----------
+    name
+        Who it is, in words.
+    gain
+        By how much it is better than the champion, with one-sided bounds; positive is better.
+    """
+
+    name: str
+    gain: Difference
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it does better than the champion, and not by chance."""
+        return self.gain.is_defined and self.gain.low > 0
+
+    def sentence(self, metric: str) -> str:
+        """Say it in words."""
+        better = f"gain in {metric} {self.gain.estimate:.4g}, at least {self.gain.low:.4g}"
+        return f"{self.name} does better than the champion on {self.gain.n} rows: {better}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        numbers = {"gain": self.gain.estimate, "gain_low": self.gain.low, "gain_high": self.gain.high}
+        return {"name": self.name, "n": self.gain.n, **{key: round(value, 6) for key, value in numbers.items()}}

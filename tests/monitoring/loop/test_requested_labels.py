@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from monitoring.judging.label_delays import DRAWN, DelayBins
+from monitoring.judging.performance.scores import CHALLENGER_LIVE
 from monitoring.log_windows import Range
 from monitoring.loop.label_counts import read_cohorts
 from service.label_requests.drawing import LabelRequests, Wanted
@@ -135,3 +136,6 @@ def test_a_model_that_became_wrong_is_followed_by_one_that_learned_from_drawn_la
     assert world.champion != first
     late = rows.between((last - 5) * DAY_US, last * DAY_US)
     assert world.accuracy(world.champion, late) > 0.65 > 0.45 > world.accuracy(first, late)
+    line = world.stores.registry.last_line("rain", "promote")
+    assert line is not None
+    assert line.evidence[CHALLENGER_LIVE]["value"] == pytest.approx(line.evidence["challenger_score"], abs=1e-6)  # both weighted

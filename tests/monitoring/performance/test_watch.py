@@ -138,5 +138,5 @@ def test_a_person_says_that_it_is_so_now_and_the_baseline_is_learned_anew(
     assert carry.null is not None
     assert (carry.since_us, carry.null.baseline.start_us) == (133 * DAY_US, 133 * DAY_US)
     assert carry.null.baseline.mean > 1
-    reasons = " ".join(by_day(world)[147].reasons)
-    assert "performance has no baseline yet: it is learned anew, and 440 of 1500 live rows" in reasons
+    missing = by_day(world)[147].evidence["no_baseline"]
+    assert "performance has no baseline yet: it is learned anew, and 440 of 1500 live rows" in missing
