@@ -41,7 +41,7 @@ Values = dict[tuple[str, ...], float]
 Sample = tuple[str, tuple[str, ...], float]  # name, labels behind the model, value
 Declared = Mapping[str, tuple[str, tuple[str, ...]]]  # meaning and labels by name
 
-_FEATURE, _QUALITY = ("model", "feature", "test"), ("model", "metric", "window")
+_FEATURE, _QUALITY, _ESTIMATED = ("model", "feature", "test"), ("model", "metric", "window"), ("model", "metric", "method")
 GAUGES: Declared = {
     "drift_score": ("Distance of the current window from the reference.", _FEATURE),
     "drift_floor": ("What the distance must exceed to matter.", _FEATURE),
@@ -66,6 +66,11 @@ GAUGES: Declared = {
     "live_score_low": ("Lower end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_score_high": ("Upper end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_rows": ("Labelled rows the live score stands on.", ("model", "metric")),
+    "estimated_score": ("Score of the last window as it is estimated without labels (CBPE, DLE), or with some (PPI++).", _ESTIMATED),
+    "estimated_score_low": ("Lower end of the estimate's 95 % band.", _ESTIMATED),
+    "estimated_score_high": ("Upper end of the estimate's 95 % band.", _ESTIMATED),
+    "estimated_rows": ("Rows of the last window that the estimate is of.", _ESTIMATED),
+    "estimated_outside_ratio": ("Share of these rows that lie beyond all that the estimate was learned from.", _ESTIMATED),
     "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
     "label_faults": ("Label faults found in the last slot.", ("model",)),
     "slot_labels": ("Labels that came in the last slot, by what became of them.", ("model", "result")),
@@ -109,7 +114,7 @@ class LoopMetrics(Collector):
 
     Notes
     -----
-    At most 120 series a model, 40 of them of its features, however many columns it has. When the database is away there
+    At most 130 series a model, 40 of them of its features, however many columns it has. When the database is away there
     are none: `evergreen_db_up` says so.
     """
 
@@ -251,6 +256,11 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
         came = cohorts.get("came", {}).get("slot", {})
         yield from (("slot_labels", (result,), came.get(result, 0)) for result in RESULTS)
     yield from _of_live(evidence.get("live", ()))
+    for line in (evidence.get("estimated") or {}).get("lines", ()):
+        labels = (line["metric"], line["method"])
+        ends = (("estimated_score", line["value"]), ("estimated_score_low", line["low"]), ("estimated_score_high", line["high"]))
+        yield from ((name, labels, value) for name, value in (*ends, ("estimated_rows", line["n"])))
+        yield "estimated_outside_ratio", labels, line["outside"]
     score, performance = evidence["score"], evidence["performance"]
     if score is not None:
         labels = (score["metric"], CURRENT)

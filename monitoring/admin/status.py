@@ -10,9 +10,12 @@ from typing import Any
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from monitoring.journal.tables import TICK
+from monitoring.judging.estimating.bands import Estimate
+from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.arrivals import Arrivals
 from monitoring.log_windows import silence_of
 from monitoring.loop.evidence import first_unseen
+from monitoring.performance.estimates import estimated_history
 from monitoring.performance.live_scores import performance_history
 from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
@@ -73,7 +76,7 @@ def undelivered(bench: Workbench) -> str | None:
 
 
 def live_of(bench: Workbench, model: str) -> dict[str, str | None]:
-    """Say how good the model was over the newest mature, covered buckets as of the last slot, in all and by segment."""
+    """Say how good the model was over the newest mature, covered buckets as of the last slot, and what is estimated of the last window."""
     slots = [run.slot_us for run in bench.journal.runs(model, TICK, state="done", limit=1)]
     last = next(iter(bench.journal.verdicts(model, limit=1, slots=slots)), None)
     scores = [] if last is None else last.evidence.get("live", [])
@@ -83,14 +86,21 @@ def live_of(bench: Workbench, model: str) -> dict[str, str | None]:
         by_segment.setdefault(f"{one['segment']} ({one['n']:,} labels)" if one["segment"] else "", []).append(part)
     whole = by_segment.pop("", None)
     labelled = max((one["n"] for one in scores), default=0)
+    estimated = None if last is None else last.evidence.get("estimated")
     return {
+        "estimated": None if estimated is None else "; ".join(Estimated.from_dict(estimated).sentences()) or None,
         "live": None if whole is None else f"{', '.join(whole)}; {labelled:,} labels",
         "segments": "; ".join(f"{segment}: {', '.join(parts)}" for segment, parts in by_segment.items()) or None,
     }
 
 
-def performance_of(bench: Workbench, model: str, metric: str | None, buckets: int, *, by_segment: bool) -> list[dict[str, Any]]:
+def performance_of(
+    bench: Workbench, model: str, metric: str | None, buckets: int, *, by_segment: bool
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """List a metric of live rows by bucket, and by segment if wanted, the newest bucket last; as of the last slot.
+
+    Beside what labels say of all rows stands what is estimated without them. What that assumes, or why there is none, is returned in
+    sentences.
 
     Raises
     ------
@@ -100,10 +110,21 @@ def performance_of(bench: Workbench, model: str, metric: str | None, buckets: in
     stores = Stores(bench.home, bench.database, bench.registry, bench.log, bench.journal)
     try:
         history = performance_history(stores, model, metric=metric, buckets=buckets, segments=None if by_segment else ("",))
+        estimates, notes = estimated_history(stores, model, metric=metric, buckets=buckets)
     except ValueError as error:
         raise InputError(str(error)) from error
     name = metric or bench.spec(model).watched_by.name
-    return [{"bucket": from_us(one.bucket_us), "metric": name, **one._asdict(), "bucket_us": one.bucket_us} for one in history]
+    return [
+        {"bucket": from_us(one.bucket_us), "metric": name, **one._asdict(), **_estimated(estimates.get(one.bucket_us), one.segment)}
+        for one in history
+    ], notes
+
+
+def _estimated(line: Estimate | None, segment: str) -> dict[str, Any]:
+    """Return the estimate of a bucket, of all rows only."""
+    if line is None or segment:
+        return dict.fromkeys(("estimated", "estimated_low", "estimated_high"))
+    return {"estimated": line.value, "estimated_low": line.low, "estimated_high": line.high}
 
 
 def episodes_of(bench: Workbench, model: str, limit: int) -> list[dict[str, Any]]:

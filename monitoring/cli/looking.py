@@ -135,15 +135,18 @@ def verdicts_verb(bench: Workbench, limit: int, model: str | None, screen: Scree
 def performance_verb(bench: Workbench, metric: str | None, buckets: int, by_segment: bool, model: str | None, screen: Screen) -> None:
     """Show how good the answers were, by the time of their prediction, as far as labels have come: a bucket a line.
 
-    Intervals are 95 %; rows of one bucket are taken as independent.
+    Intervals are 95 %; rows of one bucket are taken as independent. Beside stands what is estimated without labels, with its band: it
+    assumes that the relation of features to target is unchanged.
 
     Example: evergreen performance --metric accuracy --segments
     """
     from monitoring.admin.status import performance_of
 
-    rows = performance_of(bench, bench.model_named(model), metric, buckets, by_segment=by_segment)
+    rows, notes = performance_of(bench, bench.model_named(model), metric, buckets, by_segment=by_segment)
     columns = ["bucket", *(["segment"] if by_segment else []), "n", "coverage", "metric", "value", "low", "high"]
-    screen.rows("performance", rows, columns)
+    screen.rows("performance", rows, [*columns, "estimated", "estimated_low", "estimated_high"])
+    for note in notes:
+        screen.note(note)
 
 
 @click.command("compare")

@@ -14,13 +14,18 @@ import sqlalchemy as sa
 
 from monitoring.journal.tables import TICK, carries, outcome_edges, runs
 from monitoring.journal.tables import outcomes as table
-from monitoring.judging.performance.outcome_sums import OutcomeSums
+from monitoring.judging.estimating.answers import Answers, add_up_answers
+from monitoring.judging.estimating.class_estimator import Bucket
+from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up
 from training.json_text import from_text, to_text
+from training.profiles.measures import ALL
 from training.storage.database import Database, upsert
+from training.storage.migrations import add_columns
 
 KEPT_SLOTS = 32
 """So many of the last slots can be told apart; what became known before is one row a bucket, version and segment."""
 ROLLED_UP = 0
+NO_ANSWERS = Answers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,15 @@ class Outcome:
         Who answered.
     segment
         Whose rows, as ``place=coast``; empty for all.
+    answers
+        What was answered for all rows that came, labelled or not; of all rows only.
     """
 
     bucket_us: int
     version: str
     segment: str
     sums: OutcomeSums
+    answers: Answers = NO_ANSWERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,16 @@ class KeptSums:
     counted_us: int
     start_us: int
     sums: dict[int, OutcomeSums]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswered:
+    """The buckets of one version that a process keeps in memory from slot to slot, as `KeptSums` does."""
+
+    version: str
+    counted_us: int
+    start_us: int
+    buckets: dict[int, Bucket]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +111,26 @@ class StoredOutcomes:
         chosen = (
             sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums)
             .where(table.c.model == model, table.c.segment == segment, table.c.bucket_us >= start_us, table.c.bucket_us < end_us)
-            .where(table.c.known_slot_us > after_us)
+            .where(table.c.known_slot_us > after_us, sa.func.length(table.c.sums) > 0)
             .order_by(table.c.bucket_us, table.c.known_slot_us, table.c.version)
         )
         self.prepare()
         with self.database.read() as connection:
             rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
         return [Outcome(row.bucket_us, row.version, row.segment, OutcomeSums.from_bytes(row.sums)) for row in rows]
+
+    def answered(self, model: str, start_us: int, end_us: int, *, after_us: int = -1) -> list[Outcome]:
+        """Return sums of all rows with what was answered for them, as `find` does, by version; those without any row are left out."""
+        chosen = (
+            sa.select(table.c.bucket_us, table.c.version, table.c.sums, table.c.answers)
+            .where(table.c.model == model, table.c.segment == ALL, table.c.bucket_us >= start_us, table.c.bucket_us < end_us)
+            .where(table.c.known_slot_us > after_us)
+            .order_by(table.c.bucket_us, table.c.known_slot_us, table.c.version)
+        )
+        self.prepare()
+        with self.database.read() as connection:
+            rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
+        return [Outcome(row.bucket_us, row.version, ALL, _sums(row.sums), _answers(row.answers)) for row in rows]
 
     def counted_us(self, model: str) -> int:
         """Return the slot as of which labelled rows are counted; 0 before the first."""
@@ -139,7 +170,8 @@ def write(connection: sa.Connection, model: str, slot_us: int, update: OutcomeUp
     connection.execute(table.delete().where(table.c.model == model, is_void))
     rows = [
         {"model": model, "known_slot_us": slot_us, "through_us": slot_us, "bucket_us": one.bucket_us, "version": one.version,
-         "segment": one.segment, "sums": one.sums.to_bytes()}
+         "segment": one.segment, "sums": one.sums.to_bytes() if one.sums.n else b"",
+         "answers": one.answers.to_bytes() if one.answers.n else None}
         for one in update.outcomes
     ]  # fmt: skip
     if rows:
@@ -178,7 +210,8 @@ def _roll_up(connection: sa.Connection, model: str) -> None:
         return
     is_old = table.c.model == model, table.c.known_slot_us > ROLLED_UP, table.c.known_slot_us <= until_us
     by_key: dict[tuple[int, str, str], list[Any]] = {}
-    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.through_us, table.c.sums).where(*is_old)
+    fields = (table.c.bucket_us, table.c.version, table.c.segment, table.c.through_us, table.c.sums, table.c.answers)
+    chosen = sa.select(*fields).where(*is_old)
     for row in connection.execute(chosen.order_by(table.c.known_slot_us)).all():
         by_key.setdefault((row.bucket_us, row.version, row.segment), []).append(row)
     if not by_key:
@@ -186,28 +219,40 @@ def _roll_up(connection: sa.Connection, model: str) -> None:
     known = _rolled_up(connection, model, [key[0] for key in by_key])
     rolled = [
         {"model": model, "known_slot_us": ROLLED_UP, "bucket_us": bucket_us, "version": version, "segment": segment,
-         "through_us": rows[-1].through_us, "sums": _joined([known.get((bucket_us, version, segment)), *(row.sums for row in rows)])}
+         "through_us": rows[-1].through_us, **_joined([*known.get((bucket_us, version, segment), ()), *rows])}
         for (bucket_us, version, segment), rows in by_key.items()
     ]  # fmt: skip
     connection.execute(table.delete().where(*is_old))
     keys = ["model", "known_slot_us", "bucket_us", "version", "segment"]
-    excluded: dict[str, Any] = {name: sa.literal_column(f"excluded.{name}") for name in ("through_us", "sums")}
+    excluded: dict[str, Any] = {name: sa.literal_column(f"excluded.{name}") for name in ("through_us", "sums", "answers")}
     upsert(connection, table, rolled, keys, excluded)
 
 
-def _rolled_up(connection: sa.Connection, model: str, buckets: Sequence[int]) -> dict[tuple[int, str, str], bytes]:
-    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums).where(
+def _rolled_up(connection: sa.Connection, model: str, buckets: Sequence[int]) -> dict[tuple[int, str, str], list[Any]]:
+    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums, table.c.answers).where(
         table.c.model == model, table.c.known_slot_us == ROLLED_UP, table.c.bucket_us >= min(buckets), table.c.bucket_us <= max(buckets)
     )
-    return {(bucket_us, version, segment): sums for bucket_us, version, segment, sums in connection.execute(chosen)}
+    return {(row.bucket_us, row.version, row.segment): [row] for row in connection.execute(chosen)}
 
 
-def _joined(contents: Sequence[bytes | None]) -> bytes:
-    """Add up stored sums; of one alone nothing is read."""
-    stored = [one for one in contents if one is not None]
-    if len(stored) == 1:
-        return stored[0]
-    total = OutcomeSums.from_bytes(stored[0])
-    for one in stored[1:]:
-        total = total.plus(OutcomeSums.from_bytes(one))
-    return total.to_bytes()
+def _joined(rows: Sequence[Any]) -> dict[str, bytes | None]:
+    """Add up what is stored; of one alone nothing is read."""
+    sums, answers = ([stored for row in rows if (stored := getattr(row, name))] for name in ("sums", "answers"))
+    return {
+        "sums": sums[0] if len(sums) == 1 else add_up(map(_sums, sums)).to_bytes() if sums else b"",
+        "answers": answers[0] if len(answers) == 1 else add_up_answers(map(_answers, answers)).to_bytes() if answers else None,
+    }
+
+
+def _sums(content: bytes) -> OutcomeSums:
+    return OutcomeSums.from_bytes(content) if content else OutcomeSums()
+
+
+def _answers(content: bytes | None) -> Answers:
+    return Answers.from_bytes(content) if content else NO_ANSWERS
+
+
+def add_answers(connection: sa.Connection) -> None:
+    """Bring tables of version 7 to version 8: what was answered is kept too; of rows counted before nothing is."""
+    if sa.inspect(connection).has_table(table.name):  # tables of before version 5 have none: it is made whole then
+        add_columns(connection, table.c.answers)

@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 7
+VERSION = 8
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
@@ -118,6 +118,7 @@ outcomes = sa.Table(
     sa.Column("segment", sa.Text, primary_key=True),
     sa.Column("through_us", sa.BigInteger, nullable=False),
     sa.Column("sums", sa.LargeBinary, nullable=False),
+    sa.Column("answers", sa.LargeBinary, nullable=True),
     sa.Index("journal_outcomes_by_bucket", "model", "segment", "bucket_us"),
 )
 """Sums of labelled rows by bucket, version, segment (empty: all rows), and the slot at which the labels became known.

@@ -10,6 +10,7 @@ from monitoring.drift.classic import DriftReport
 from monitoring.drift.watch_report import WatchReport
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
+from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.faults import LabelFault
 from monitoring.judging.performance.live_metrics import SegmentScore
 from monitoring.judging.performance.scores import PerformanceTest, Score, Yardstick
@@ -65,6 +66,7 @@ class Evidence:
     cohorts: Cohorts | None = None
     live: tuple[SegmentScore, ...] = ()
     yardsticks: tuple[Yardstick, ...] = ()
+    estimated: Estimated | None = None
 
     @property
     def blind(self) -> str | None:
@@ -99,6 +101,7 @@ class Evidence:
             **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
             **({"live": [one.to_dict() for one in self.live]} if self.live else {}),
             **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
+            **({} if self.estimated is None else {"estimated": self.estimated.to_dict()}),
         }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from monitoring.log_windows import Range, Windows, ranges
 from monitoring.loop.drift_watch import report_of, stop, watch
 from monitoring.loop.references import champions_own, count_under, in_force
 from monitoring.loop.watched import Slot
+from monitoring.performance.estimates import estimate_window
 from monitoring.performance.live_scores import live_scores
 from monitoring.performance.watch import Matured, judge_performance, under
 from monitoring.stores import Stores
@@ -97,8 +98,9 @@ def gather(
     )
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
+    estimated = estimate_window(stores, spec, champion, cohorts, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
-    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live, yardsticks=judged.yardsticks)
+    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live, yardsticks=judged.yardsticks, estimated=estimated)
     return Gathered(evidence, carried, update, released)
 
 

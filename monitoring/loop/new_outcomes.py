@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from monitoring.journal.carries import Carry
-from monitoring.journal.outcomes import Outcome, OutcomeUpdate
+from monitoring.journal.outcomes import NO_ANSWERS, Outcome, OutcomeUpdate
+from monitoring.judging.estimating.answers import Answers, count_answers
 from monitoring.judging.performance.outcome_sums import OutcomeSums, count_outcomes, score_edges
 from monitoring.loop.references import in_force
 from monitoring.stores import Stores
@@ -20,6 +22,7 @@ from training.profiles.measures import ALL, Segment
 from training.profiles.reference import Reference
 
 Key = tuple[int, str, str]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class NewOutcomes:
         By which rows are parted.
     sums
         What was added up, by bucket, version and segment.
+    answers
+        What was answered for rows that were not there at the slot before, labelled or not; by bucket and version.
     """
 
     since_us: int
@@ -49,6 +54,7 @@ class NewOutcomes:
     is_first: bool
     segments: tuple[Segment, ...] = ()
     sums: dict[Key, OutcomeSums] = field(default_factory=dict)
+    answers: dict[tuple[int, str], Answers] = field(default_factory=dict)
 
     @classmethod
     def since(cls, stores: Stores, spec: ModelSpec, champion: str, carry: Carry, slot_us: int) -> NewOutcomes:
@@ -69,13 +75,12 @@ class NewOutcomes:
 
     def add(self, part: Outcomes) -> None:
         """Add up what is new of some rows of the log."""
+        self._add_answers(part)
         new = np.flatnonzero((part.known_us != NOT_LABELLED) & (part.known_us >= self.since_us))
         if not len(new):
             return
         prediction, label = part.prediction.take(new), part.label[new]
-        starts, bucket = np.unique(part.event_us[new] // self.width_us * self.width_us, return_inverse=True)
-        versions, version = np.unique(part.version[new].astype(str), return_inverse=True)
-        whole = bucket * len(versions) + version
+        starts, versions, whole = self._groups(part, new)
         for keys, place in self._parts(part, new):
             numbers, group = np.unique(whole * len(keys) + place, return_inverse=True)
             counted = count_outcomes(group, label, prediction, self.edges, is_binary=self.is_binary)
@@ -84,9 +89,30 @@ class NewOutcomes:
                 key = (int(starts[rest // len(versions)]), str(versions[rest % len(versions)]), keys[segment])
                 self.sums[key] = self.sums[key].plus(sums) if key in self.sums else sums
 
+    def _add_answers(self, part: Outcomes) -> None:
+        new = np.flatnonzero(part.there_us >= self.since_us)
+        if not len(new):
+            return
+        starts, versions, whole = self._groups(part, new)
+        numbers, group = np.unique(whole, return_inverse=True)
+        counted = count_answers(group, part.prediction.take(new), self.edges, is_binary=self.is_binary)
+        for number, answers in zip(numbers.tolist(), counted, strict=True):
+            key = int(starts[number // len(versions)]), str(versions[number % len(versions)])
+            self.answers[key] = self.answers[key].plus(answers) if key in self.answers else answers
+
+    def _groups(self, part: Outcomes, rows: Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_], Places]:
+        """Return the buckets and the versions of some rows, and of each row its bucket times the versions, plus its version."""
+        starts, bucket = np.unique(part.event_us[rows] // self.width_us * self.width_us, return_inverse=True)
+        versions, version = np.unique(part.version[rows].astype(str), return_inverse=True)
+        return starts, versions, bucket * len(versions) + version
+
     def update(self) -> OutcomeUpdate:
         """Return what the journal keeps."""
-        outcomes = tuple(Outcome(*key, sums) for key, sums in sorted(self.sums.items()))
+        keys = sorted(self.sums.keys() | {(*key, ALL) for key in self.answers})
+        outcomes = tuple(
+            Outcome(*key, self.sums.get(key, OutcomeSums()), self.answers.get(key[:2], NO_ANSWERS) if key[2] == ALL else NO_ANSWERS)
+            for key in keys
+        )
         return OutcomeUpdate(self.since_us, outcomes, self.edges if self.is_first else ())
 
     def _parts(self, part: Outcomes, new: np.ndarray[tuple[int], np.dtype[np.intp]]) -> list[tuple[tuple[str, ...], np.ndarray]]:

@@ -217,7 +217,7 @@ def _judged(
         holds = place >= 0 and at + width_us <= cohorts.cohorts[place].end_us
         return holds and cohorts.cohorts[place].is_covered and not _is_aside(at, width_us, cohorts.aside)
 
-    return {at: sums[at] for at in sorted(sums) if span[0] <= at < span[1] and is_judged(at)}
+    return {at: sums[at] for at in sorted(sums) if sums[at].n and span[0] <= at < span[1] and is_judged(at)}
 
 
 def _kept(stores: Stores, model: str, segment: str, start_us: int) -> dict[int, OutcomeSums]:

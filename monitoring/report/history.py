@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitoring.judging.estimating.bands import Estimate
+from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, sentence
 from monitoring.report.model_facts import SEVERITY, Judged, ModelFacts
 from monitoring.report.standing import MOST_LETTERS, better, real, score_of, short
 from training.drawing.axes import moment, number
@@ -17,6 +19,7 @@ from training.drawing.svg import Axis, grouped
 
 MOST_STRIPS, MOST_VERDICTS = 15, 60
 DAY_US = 86_400_000_000
+NOTHING_ESTIMATED = Estimated().to_dict()
 SIGNS = {"keep": "", "watch": "◑", "retrain": "↻", "blind": "?", "quarantine": "▨", "roll_back": "▼"}
 WORDS = {
     "keep": "kept",
@@ -62,7 +65,9 @@ def history(known: ModelFacts) -> str:
         return section("history", "What happened", "<p>No slot was judged yet: there is nothing to show over time.</p>")
     joined = max(one.slots for one in known.judged)
     note = f'<p class="soft">{len(known.looks):,} looks; {joined} neighbours are drawn as one, the worst.</p>' if joined > 1 else ""
-    return section("history", "What happened", note, _score(known), _verdicts(known), _rows(known), _latest(known.judged))
+    return section(
+        "history", "What happened", note, _score(known), _estimated(known), _verdicts(known), _rows(known), _latest(known.judged)
+    )
 
 
 def drift(known: ModelFacts) -> str:
@@ -120,6 +125,32 @@ def _score(known: ModelFacts) -> str:
     behind = Behind(faults_of(known), dashed, moved(known))
     legend = key([("span fault", "set aside as broken"), ("roll_back", "worse than the baseline")])
     return line_with_band(caption, points, axis_of(known), Axis(metric), behind) + legend
+
+
+def _estimated(known: ModelFacts) -> str:
+    """Draw what each look estimated of its window without labels; where it could not, say why."""
+    points: list[Point] = []
+    last: Estimate | None = None
+    for one in known.judged:
+        estimated = Estimated.from_dict(one.evidence.get("estimated") or NOTHING_ESTIMATED)
+        line = next(iter(estimated.lines), None)
+        if line is None:
+            points += [Point(one.start_us, math.nan)] if points and math.isfinite(points[-1].y) else []
+            continue
+        last = line
+        points.append(Point(one.record.slot_us, line.value, line.low, line.high, f"{line.n:,} rows, {short(one.evidence.get('champion'))}"))
+    newest = Estimated.from_dict((known.judged[-1].evidence.get("estimated") if known.judged else None) or NOTHING_ESTIMATED)
+    if last is None:
+        return "".join(f"<p>Without labels: {text(why)}.</p>" for why in newest.missing)
+    what = f"{number(last.value, 4)} [{number(last.low, 4)}, {number(last.high, 4)}] for {last.n:,} rows at the last look that has one"
+    beyond = f" {last.outside:.0%} of them lie beyond all that was learned from." if last.outside >= MUCH_OUTSIDE else ""
+    caption = Caption(
+        f"Estimated {last.metric} without labels ({last.method}), {better(last.metric)}", f"{what}; it {last.assumption}.{beyond}"
+    )
+    joined = next((line for line in newest.lines if line.labels), None)
+    notes = [*newest.missing, *([] if joined is None else [sentence(joined)])]
+    behind = Behind(faults_of(known), [], moved(known))
+    return line_with_band(caption, points, axis_of(known), Axis(last.metric), behind) + "".join(f"<p>{text(one)}.</p>" for one in notes)
 
 
 def _verdicts(known: ModelFacts) -> str:

@@ -70,9 +70,9 @@ class LoggedPrediction:
 class Outcomes:
     """Some rows of the log by the time of their prediction, with those of their features that were asked for.
 
-    `version`, `label` and `labelled_us` are as in `LoggedRows`. `known_us` is the model time from which on both a row and its label were
-    there, `NOT_LABELLED` without one. `is_drawn` says which rows a label request drew: a label of theirs came because it was asked for.
-    `columns` are missing in rows whose label was known before.
+    `version`, `label` and `labelled_us` are as in `LoggedRows`. `there_us` is the model time from which on a row was there, `known_us` that
+    from which on both it and its label were, `NOT_LABELLED` without one. `is_drawn` says which rows a label request drew: a label of theirs
+    came because it was asked for. `columns` are missing in rows whose label was known before.
     """
 
     event_us: npt.NDArray[np.int64]
@@ -80,6 +80,7 @@ class Outcomes:
     prediction: Prediction
     label: npt.NDArray[Any]
     labelled_us: npt.NDArray[np.int64]
+    there_us: npt.NDArray[np.int64]
     known_us: npt.NDArray[np.int64]
     is_drawn: npt.NDArray[np.bool_]
     columns: Columns
@@ -233,15 +234,16 @@ def read_outcomes(  # 8 parameters: all but three of them options by name
         event_us, version, names, labels, values, probabilities, outcomes, labelled, late, drawn, texts = zip(*part, strict=True)
         labelled_us = np.array([NOT_LABELLED if at is None else at for at in labelled], dtype=np.int64)
         at_us = np.array(event_us, dtype=np.int64)
-        both_us = np.maximum.reduce([at_us, labelled_us, np.array([0 if at is None else at for at in late], dtype=np.int64)])
+        there_us = np.maximum(at_us, np.array([0 if at is None else at for at in late], dtype=np.int64))
         yield Outcomes(
             event_us=at_us,
             version=object_column(version),
             prediction=_prediction(schema, names, labels, values, probabilities, known_layouts),
             label=_target(schema, outcomes),
             labelled_us=labelled_us,
-            known_us=np.where(labelled_us == NOT_LABELLED, NOT_LABELLED, both_us),
+            there_us=there_us,
             is_drawn=np.array(drawn, dtype=bool),
+            known_us=np.where(labelled_us == NOT_LABELLED, NOT_LABELLED, np.maximum(there_us, labelled_us)),
             columns=_columns(wanted, names, texts, known_layouts) if wanted else {},
         )
 

@@ -62,6 +62,31 @@ def test_live_scores_of_all_rows_and_the_watched_metric_of_the_largest_segments_
     ]  # fmt: skip
 
 
+def test_estimates_have_a_series_a_method_with_bounds() -> None:
+    lines = [
+        {
+            "metric": "log_loss",
+            "method": method,
+            "value": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+            "n": 900,
+            "learned_from": 2000,
+            "outside": 0.1,
+            "labels": 0,
+        }
+        for method in ("CBPE", "PPI++")
+    ]
+    last = verdict([])
+
+    values = list(of_verdict(replace(last, evidence={**last.evidence, "estimated": {"lines": lines, "missing": []}})))
+
+    of_each = {"estimated_score": 0.5, "estimated_score_low": 0.4, "estimated_score_high": 0.6, "estimated_rows": 900}
+    expected = {(name, ("log_loss", method)): value for name, value in of_each.items() for method in ("CBPE", "PPI++")}
+    assert {(name, labels): value for name, labels, value in values if name in of_each} == expected
+    assert ("estimated_outside_ratio", ("log_loss", "CBPE"), 0.1) in values
+
+
 def test_what_is_told_has_a_declared_name_and_declared_labels(world: World) -> None:
     watch = world.monitor()
     world.answer(weather(1, 60, 24))

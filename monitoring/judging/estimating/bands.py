@@ -16,6 +16,8 @@ from training.evaluation.losses import Metric
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["CBPE", "DLE", "PPI++"]
+CBPE: Method = "CBPE"
+DLE: Method = "DLE"
 LEAST_REFERENCE = 500
 """Labelled rows below which nothing is estimated: a share of .2 is known to .035 from them."""
 FEWEST_BLOCKS = 5  # of the reference: of fewer, left out one at a time, no error is known

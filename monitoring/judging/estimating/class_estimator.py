@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,10 +32,15 @@ LEAST_OF_CLASS = 20  # labelled rows of each of two classes in the reference
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A stretch of rows of one version: those with labels in sums, and what was answered for all."""
+    """A stretch of rows of one version: those with labels in sums, and what was answered for all; `start_us` is when it begins."""
 
     sums: OutcomeSums
     answers: Answers
+    start_us: int = 0
+
+    def plus(self, other: Bucket) -> Bucket:
+        """Return the rows of both."""
+        return Bucket(self.sums.plus(other.sums), self.answers.plus(other.answers), self.start_us)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +53,14 @@ class ClassEstimator:
         Learned from the reference.
     restless
         How restless its buckets were.
+    block_of
+        The block of each bucket of the reference, by when it begins.
     """
 
     reading: Reading
     calibration: Calibration
     restless: Restlessness
+    block_of: Mapping[int, int] = field(default_factory=dict)
 
     def estimate(self, answers: Answers, buckets: int = 1, block: int | None = None) -> Estimate | None:
         """Return what the metric of some rows is expected to be, with its band.
@@ -103,7 +111,8 @@ def learn_class_estimator(reading: Reading, buckets: Sequence[Bucket]) -> ClassE
     if rare is not None:
         return rare
     calibration = learn_calibration(joined, reading.classes)
-    return ClassEstimator(reading, calibration, _restlessness(reading, calibration, parts))
+    block_of = {one.start_us: number for one, number in zip(some, block.tolist(), strict=True)}
+    return ClassEstimator(reading, calibration, _restlessness(reading, calibration, parts), block_of)
 
 
 def _rare_class(blocks: Sequence[OutcomeSums], reading: Reading) -> str | None:

@@ -22,11 +22,14 @@ class Powered(NamedTuple):
     ----------
     weight
         What the estimate counts, 0 (labels alone) to 1.
+    apart
+        By how many standard errors what was estimated of labelled rows differs from what was estimated of the others.
     """
 
     value: float
     half: float
     weight: float
+    apart: float
 
 
 def powered_mean(labelled: Floats, loss: Floats, guess: Floats, others: Floats, guess_of_others: Floats) -> Powered | None:
@@ -71,7 +74,8 @@ def powered_mean(labelled: Floats, loss: Floats, guess: Floats, others: Floats, 
     variance = covariance[0, 0] + 2 * weight * covariance[0, 1] + weight**2 * covariance[1, 1]
     freedom = int(has_labels.sum()) - 2  # one is spent on the weight
     half = float(special.stdtrit(freedom, 0.975)) * math.sqrt(max(float(variance), 0.0))
-    return Powered(float(own[0] + weight * of_estimate[0]), half, weight)
+    apart = abs(float(of_estimate[0])) / math.sqrt(covariance[1, 1]) if covariance[1, 1] > 0 else 0.0
+    return Powered(float(own[0] + weight * of_estimate[0]), half, weight, apart)
 
 
 def _left_out(rows: Floats, means: Floats) -> Floats:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
@@ -15,10 +17,11 @@ from monitoring.journal.carries import Carry
 from monitoring.journal.journal import Journal
 from monitoring.journal.leases import Turn
 from monitoring.journal.outcomes import KEPT_SLOTS, Outcome, OutcomeUpdate
+from monitoring.judging.estimating.answers import Answers, Cells
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up
 from monitoring.judging.performance.watch import PerformanceWatch
 from monitoring.judging.verdict import Evidence, Labels, Verdict
-from training.storage.database import Database
+from training.storage.database import Database, open_database
 
 TURN, LATER = Turn(datetime(2026, 1, 1, tzinfo=UTC), token=1), Turn(datetime(2026, 1, 1, tzinfo=UTC), token=2)
 EDGES = (0.25, 0.5)
@@ -171,3 +174,43 @@ def test_tables_of_version_4_are_added_to_and_count_from_the_beginning(database:
 
     assert before == Carry(PerformanceWatch("v1", 100, 100), 40, 3)
     assert totals(journal) == {5: 3}
+
+
+def answered(n: int, bucket_us: int = 0) -> Outcome:
+    cells = {"yes": Cells(np.array([3]), np.array([float(n)]), np.array([0.5 * n]))}
+    return Outcome(bucket_us, "v1", "", OutcomeSums(), Answers(n, ("no", "yes"), cells))
+
+
+def test_answers_are_kept_beside_labels_and_are_no_labelled_rows(journal: Journal) -> None:
+    finish(journal, 10, answered(4, 5), rows(3, 7))
+    finish(journal, 20, replace(rows(2, 5), answers=answered(6).answers))
+
+    stored = journal.outcomes.answered("bikes", 0, 100)
+
+    assert [(one.bucket_us, one.sums.n, one.answers.n) for one in stored] == [(5, 0, 4), (5, 2, 6), (7, 3, 0)]
+    assert totals(journal) == {5: 2, 7: 3}
+
+
+def test_answers_are_rolled_up_with_labels(journal: Journal) -> None:
+    for slot in range(1, KEPT_SLOTS + 6):
+        finish(journal, 10 * slot, answered(2, 5), *([rows(1, 5, segment="place=hill")] if slot < 3 else []))
+
+    stored = journal.outcomes.answered("bikes", 0, 100)
+
+    assert (stored[0].answers.n, stored[0].sums.n) == (2 * (len(range(1, KEPT_SLOTS + 6)) - len(stored) + 1), 0)
+    assert sum(one.answers.n for one in stored) == 2 * (KEPT_SLOTS + 5)
+    assert totals(journal, "place=hill") == {5: 2}
+
+
+def test_tables_of_version_7_are_migrated_and_their_rows_have_no_answers(database: Database) -> None:
+    journal = Journal(database)
+    finish(journal, 10, rows(3, 5))
+    with database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE journal_outcomes DROP COLUMN answers"))
+        connection.execute(sa.text("UPDATE evergreen_schema SET version = 7 WHERE component = 'journal'"))
+    database.close()
+
+    with closing(open_database(database.url)) as again:
+        stored = Journal(again).outcomes.answered("bikes", 0, 100)
+
+    assert [(one.sums.n, one.answers.n) for one in stored] == [(3, 0)]

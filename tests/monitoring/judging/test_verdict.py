@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from monitoring.drift.classic import ColumnDrift, DriftReport
 from monitoring.judging.cohorts import Cohorts, Maturity
 from monitoring.judging.data_faults import Fault, Span
+from monitoring.judging.estimating.bands import Estimate
+from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.counts import LabelCounts
 from monitoring.judging.labels.coverage import CoverageRule
 from monitoring.judging.performance.live_metrics import SegmentScore
@@ -407,3 +410,16 @@ def test_live_scores_stand_in_the_evidence() -> None:
         "segment": "place=coast", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 200, "coverage": 1.0,
     }  # fmt: skip
     assert "live" not in CALM.to_dict()
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"drift": drifting(DRIFTING)}, {"performance": WORSE}, {"faults": (STUCK,)}, {"rollback_test": BETTER_BEFORE}]
+)
+@pytest.mark.parametrize("is_requested", [False, True])
+def test_estimates_trigger_nothing(change: dict[str, Any], is_requested: bool) -> None:
+    evidence, limits = replace(CALM, **change), Limits(is_requested=is_requested)
+    terrible = Estimated((Estimate("accuracy", "CBPE", 0.01, 0.0, 0.02, 900, 2000, 1.0),), ("no estimate with labels",))
+
+    judged_with, judged_without = (judge(replace(evidence, estimated=one), POLICY, WEEK, limits) for one in (terrible, None))
+
+    assert judged_with == judged_without

@@ -17,6 +17,7 @@ from monitoring.admin.workbench import Workbench
 from monitoring.cli.main import run
 from monitoring.drift.episodes import Episode, MovedColumn
 from monitoring.journal.tables import Look, Quarantine, VerdictRecord, verdicts
+from monitoring.judging.estimating.bands import Estimate
 from monitoring.judging.labels.arrivals import Arrivals
 from monitoring.report.model_facts import Counted, Judged, ModelFacts, read_facts
 from monitoring.report.report import page_of, report_of
@@ -174,6 +175,32 @@ def test_live_scores_of_segments_stand_beside_that_of_all_rows() -> None:
     assert "Live accuracy by segment" in read
     assert "0.75 over all (dashed)" in read
     assert "all rows 0.75 0.625 to 0.875 900 rows place=hill 0.5 0.375 to 0.625 300 rows" in read
+
+
+def test_what_is_estimated_is_drawn_with_its_band_and_what_it_assumes() -> None:
+    known = evil_facts()
+    line = Estimate("accuracy", "CBPE", 0.75, 0.625, 0.875, n=900, learned_from=2000, outside=0.1).to_dict()
+    estimated = {"lines": [line, {**line, "method": "PPI++", "labels": 90}], "missing": []}
+    record = replace(known.judged[-1].record, evidence={**known.judged[-1].evidence, "estimated": estimated})
+
+    html = page_of(replace(known, judged=[replace(known.judged[-1], record=record)]))
+
+    read = text_of(html)
+    assert "Estimated accuracy without labels (CBPE), higher is better" in read
+    assert "0.75 [0.625, 0.875] for 900 rows at the last look that has one; it assumes that the relation of features to target is" in read
+    assert "10% of them lie beyond all that was learned from" in read
+    assert "by PPI++ from 2,000 labelled rows and 90 labels among the 900 rows: assumes that the labelled rows are a fair draw" in read
+    assert_harmless(html)
+
+
+def test_why_nothing_is_estimated_stands_in_the_report() -> None:
+    known = evil_facts()
+    estimated = {"lines": [], "missing": ["no estimate: 3 of 500 labelled rows of this version have matured"]}
+    record = replace(known.judged[-1].record, evidence={**known.judged[-1].evidence, "estimated": estimated})
+
+    read = text_of(page_of(replace(known, judged=[replace(known.judged[-1], record=record)])))
+
+    assert "Without labels: no estimate: 3 of 500 labelled rows of this version have matured." in read
 
 
 def test_many_slots_are_joined_and_the_worst_of_neighbours_is_drawn(world: World, opened: Callable[[World], Workbench]) -> None:
