@@ -38,7 +38,8 @@ class Message:
     type
         Such as ``drift.began``; what has a beginning and an end has types that end so.
     key
-        Of the messages of a model with one key only the first is written: a slot that is judged again tells nothing twice.
+        Of the messages of a model with one key only the first is written: a slot that is judged again tells nothing twice. Of what
+        has a beginning and an end it is the incident and which of the two it is.
     incident
         What a beginning and its end have in common; None of what has none.
     slot_us
@@ -293,7 +294,7 @@ def _next(waiting: Sequence[sa.Row[Any]], sent_us: int | None, now_us: int) -> S
 def _is_open() -> sa.ColumnElement[bool]:
     """Return what chooses the beginnings without an end."""
     end = outbox.alias()
-    has_ended = sa.exists().where(end.c.model == outbox.c.model, end.c.incident == outbox.c.incident, end.c.type.like(f"%.{ENDED}"))
+    has_ended = sa.exists().where(end.c.model == outbox.c.model, end.c.key == outbox.c.incident + f".{ENDED}")  # both are indexed
     return sa.and_(outbox.c.type.like(f"%.{BEGAN}"), sa.not_(has_ended))
 
 

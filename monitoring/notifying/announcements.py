@@ -106,7 +106,7 @@ def _content(moment: Moment, one: Condition, summary: str, **more: str) -> dict[
         "evidence": [line[:MOST_LETTERS] for line in one.evidence],
         "facts": dict(one.facts),
         "done": moment.done,
-        "next": list(one.commands),
+        "next": list(one.commands if one.is_open else one.commands[:1]),
         **more,
     }
 

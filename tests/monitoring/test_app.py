@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,9 @@ import pytest
 
 from monitoring.app import Monitor, make_server
 from monitoring.bounded_server import MOST_CONNECTIONS
-from monitoring.journal.leases import MONITOR
+from monitoring.journal.journal import Journal
+from monitoring.journal.leases import MONITOR, Turn
+from monitoring.journal.outbox import Message
 from monitoring.loop.scheduler import Pulse
 from monitoring.metrics import make_metrics
 from monitoring.settings import MonitoringSettings, from_environment
@@ -29,8 +31,10 @@ from tests.databases import copy_registry, dump, migrate_further
 from tests.monitoring.watched import read
 from tests.patience import PATIENCE_SECONDS, until
 from tests.ports import free_port
+from tests.receivers import receiver
 from training.errors import SettingsError
 from training.settings import Home
+from training.storage.database import open_database
 
 
 @pytest.fixture
@@ -112,6 +116,31 @@ def test_a_clock_that_is_set_stops_no_tick_and_costs_no_lease(
     assert len(set(ticks)) == 10
     assert "evergreen_scheduler_is_leader 1.0" in get(bind, "/metrics")
     assert json.loads(get(bind, "/livez")) == {"live": True}
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_hangs_holds_no_tick_up_and_a_monitor_that_is_killed_meanwhile_loses_no_message(
+    start: Callable[..., subprocess.Popen[bytes]], bind: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home").ensure()
+    with receiver(["hang"]) as hook, closing(open_database(home.database_url)) as database:
+        options = {"EVERGREEN_WEBHOOK_URL": hook.url, "EVERGREEN_WEBHOOK_SECRET": f"whsec_{'k' * 32}", "EVERGREEN_LEASE_SECONDS": "1"}
+        journal = Journal(database)
+        message = Message("rain", "model.promoted", "a", {"summary": "rain: b is the champion now"})
+        journal.add_quarantine(journal.outbox.announcing(Turn(datetime.now(UTC)), [message]), "rain", 1, 2, "rule x", slot_us=3)
+        first = start(**options)
+        hook.wait_for(1)
+        ticks = [next_tick(bind, near=0) for _ in range(3)]
+        first.kill()
+        first.wait()
+        waiting = 'evergreen_messages_waiting{destination="webhook"} '
+        start(**options)
+        hook.wait_for(2)
+        eventually(bind, "/metrics", f"{waiting}0.0")
+
+    assert len(set(ticks)) == 3
+    assert len({(one.headers["webhook-id"], one.body) for one in hook.got}) == 1
+    assert len(hook.got) == 2
 
 
 def test_a_taken_port_is_a_sentence(start: Callable[[], subprocess.Popen[bytes]], bind: str) -> None:

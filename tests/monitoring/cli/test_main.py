@@ -6,8 +6,9 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,12 +18,15 @@ import pytest
 
 from monitoring.admin.workbench import Workbench
 from monitoring.cli.main import VERBS, run
+from monitoring.journal.journal import Journal
 from monitoring.journal.leases import Turn
-from monitoring.journal.tables import TICK
+from monitoring.journal.tables import TICK, outbox
 from service.prediction_log.tables import lock_clock
 from tests.conftest import Once
 from tests.ports import free_port
+from tests.receivers import receiver
 from training.clock import to_us
+from training.storage.database import open_database
 
 Call = Callable[..., "Outcome"]
 
@@ -44,8 +48,8 @@ class Outcome:
 def call(trained_home: Path, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call `evergreen` on a home with one champion."""
 
-    def calling(*arguments: str | Path, home: Path = trained_home) -> Outcome:
-        code = run([str(argument) for argument in arguments], {"EVERGREEN_HOME": str(home)})
+    def calling(*arguments: str | Path, home: Path = trained_home, **variables: str) -> Outcome:
+        code = run([str(argument) for argument in arguments], {"EVERGREEN_HOME": str(home), **variables})
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 
@@ -160,6 +164,43 @@ def test_a_rollback_brings_the_previous_champion_back(call: Call, second_version
 
     assert rolled["version"] == first
     assert [entry["action"] for entry in call("ledger", "--json", "--limit", "2").json] == ["rollback", "promote"]
+
+
+def test_a_test_message_says_whether_it_arrived(call: Call) -> None:
+    with receiver([200, 500]) as hook:
+        to = {"EVERGREEN_WEBHOOK_URL": hook.url, "EVERGREEN_WEBHOOK_SECRET": "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+        arrived, refused = call("notify", "--test", "--json", **to), call("notify", "--test", "--json", **to)
+    nobody = call("notify", "--test")
+
+    assert (arrived.code, arrived.json[0]["outcome"]) == (0, "delivered")
+    assert (refused.code, refused.json[0]["outcome"]) == (1, f"{hook.url.removesuffix('/hook')} answered 500")
+    assert [one.content["type"] for one in hook.got] == ["test", "test"]
+    assert nobody.code == 1
+    assert "EVERGREEN_WEBHOOK_URL" in nobody.err
+
+
+def test_what_has_not_arrived_is_shown_by_notify_status_and_doctor(call: Call, trained_home: Path, second_version: str) -> None:
+    before = call("notify", "--json")
+    assert call("promote", second_version, "--why", "newer").code == 0
+    journal = Journal(open_database(f"sqlite:///{trained_home / 'evergreen.db'}"))
+    with closing(journal.outbox.database):
+        old = Turn(datetime.now(UTC) - timedelta(hours=3))
+        journal.outbox.route(old, ("webhook",))
+        package = journal.outbox.claim(old, "webhook")
+        assert package is not None
+        journal.outbox.settle(old, "webhook", package, "http://x answered 500")
+        with journal.outbox.database.write() as connection:
+            connection.execute(outbox.update().values(created_us=old.now_us))
+
+    listed, [status] = call("notify", "--json").json, call("status", "--json").json
+    [check] = [one for one in call("doctor", "--json").json if one["check"] == "messages"]
+
+    assert before.json == []
+    assert [(one["type"], one["deliveries"]) for one in listed] == [("model.promoted", "webhook waiting: http://x answered 500")]
+    assert status["messages"].startswith("1 not delivered to the webhook since ")
+    assert status["messages"].endswith("(http://x answered 500)")
+    assert check["state"] == "warning"
+    assert status["messages"] in check["detail"]
 
 
 def test_status_says_what_is_served_and_what_the_loop_does(call: Call) -> None:
