@@ -62,6 +62,7 @@ GAUGES: Declared = {
     "performance_degraded": ("1 while the model is worse than it should be by more than the tolerance.", ("model",)),
     "performance_evidence_log10": ("Evidence that the model is worse than its baseline, log10 of its sum in days.", ("model",)),
     "performance_evidence_threshold_log10": ("Where that evidence opens an episode, log10.", ("model",)),
+    "disparities": ("Segments that got worse against the rest, by an open episode.", ("model",)),
     "live_score": ("Score over the newest mature, covered buckets of all rows (no segment), or of one.", ("model", "metric", "segment")),
     "live_score_low": ("Lower end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_score_high": ("Upper end of the 95 % interval of all rows' live score.", ("model", "metric")),
@@ -268,6 +269,7 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
         yield "quality_confidence_low", labels, score["low"]
         yield "quality_confidence_high", labels, score["high"]
         yield "evaluation_rows", labels, score["n"]
+    yield "disparities", (), sum(one["is_open"] for one in evidence.get("disparities", ()))
     if performance is not None:
         yield "quality_baseline", (performance["baseline"]["metric"],), performance["baseline"]["value"]
         yield "performance_degraded", (), performance["is_degraded"]

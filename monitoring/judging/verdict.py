@@ -12,6 +12,7 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.faults import LabelFault
+from monitoring.judging.performance.disparity import Disparity
 from monitoring.judging.performance.live_metrics import SegmentScore
 from monitoring.judging.performance.scores import PerformanceTest, Score, Yardstick
 from monitoring.judging.performance.watch import HarmTest
@@ -66,6 +67,7 @@ class Evidence:
     cohorts: Cohorts | None = None
     live: tuple[SegmentScore, ...] = ()
     yardsticks: tuple[Yardstick, ...] = ()
+    disparities: tuple[Disparity, ...] = ()
     estimated: Estimated | None = None
 
     @property
@@ -100,6 +102,7 @@ class Evidence:
             **({} if self.no_baseline is None else {"no_baseline": self.no_baseline}),
             **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
             **({"live": [one.to_dict() for one in self.live]} if self.live else {}),
+            **({"disparities": [one.to_dict() for one in self.disparities]} if self.disparities else {}),
             **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
             **({} if self.estimated is None else {"estimated": self.estimated.to_dict()}),
         }  # fmt: skip
@@ -256,7 +259,8 @@ def _notices(evidence: Evidence) -> tuple[str, ...]:
     worse = () if evidence.performance is None or not is_degraded else (evidence.performance.sentence(),)
     metric = "" if evidence.score is None else evidence.score.metric
     behind = [one.sentence(metric) for one in evidence.yardsticks if one.is_better]
-    return (*evidence.drift.notices(), *worse, *behind, *of_labels)
+    disparities = [one.sentence() for one in evidence.disparities if one.is_open]
+    return (*evidence.drift.notices(), *worse, *disparities, *behind, *of_labels)
 
 
 def _calm(evidence: Evidence) -> str:

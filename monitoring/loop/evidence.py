@@ -100,7 +100,8 @@ def gather(
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
     estimated = estimate_window(stores, spec, champion, cohorts, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
-    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live, yardsticks=judged.yardsticks, estimated=estimated)
+    evidence = replace(evidence, yardsticks=judged.yardsticks, disparities=judged.disparities, estimated=estimated)
+    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live)
     return Gathered(evidence, carried, update, released)
 
 

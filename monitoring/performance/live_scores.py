@@ -141,14 +141,14 @@ def bucket_losses(
     """Return the mean losses of mature, covered buckets that begin at `start_us` or later, in order, as of a slot.
 
     The loss is the one that stands for the metric that is watched (`live_metrics.LOSS_OF`). `new` as in `live_scores`. Of buckets of all
-    rows for which labels were drawn these speak, each for as many rows as it stands for.
+    rows for which labels were drawn these speak, each for as many rows as it stands for; a segment has too few of them there.
     """
     sums = _mature(stores, spec, cohorts, start_us, segment, new)
     reading = _reading(spec, spec.watched_by.name, sums.values())
-    drawn = () if segment else ranges(cohorts.by_requests)
+    drawn = ranges(cohorts.by_requests)
     width_us = duration_us(spec.watching.bucket)
     losses = {at: reading.bucket_loss(at, one, segment) for at, one in sums.items() if not _is_aside(at, width_us, drawn)}
-    if len(losses) < len(sums):
+    if len(losses) < len(sums) and segment == ALL:
         losses |= _drawn_losses(stores, spec, cohorts, reading, [at for at in sums if at not in losses])
     return [losses[at] for at in sorted(losses)]
 

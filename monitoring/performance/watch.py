@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 
 from monitoring.journal.outcomes import Outcome
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS, BucketLoss
-from monitoring.judging.performance.harm import HARM_SHARE, Rule, null_of
+from monitoring.judging.performance.disparity import Disparity, rest_of
+from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rule, look, null_of, null_of_segment
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
-from monitoring.judging.performance.watch import HarmTest, PerformanceWatch, tolerance_of
+from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
-from monitoring.performance.live_scores import baseline_of, bucket_losses
+from monitoring.performance.live_scores import MOST_SEGMENTS, baseline_of, bucket_losses
 from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
@@ -21,10 +23,12 @@ from training.clock import duration_us
 from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
+from training.profiles.measures import ALL
 from training.registry.aliases import MOVES, PROMOTE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
+LONGEST_WAIT = timedelta(days=90)  # until a segment has its baseline; so much is read at each slot meanwhile
 RENEW_BASELINE = "renew_baseline"  # the ledger's word for it
 
 
@@ -44,6 +48,8 @@ class Judged:
         Why nothing can be said though there are labels.
     yardsticks
         What others would score on the same rows.
+    disparities
+        Segments that are held against the rest.
     """
 
     score: Score | None
@@ -51,6 +57,7 @@ class Judged:
     watch: PerformanceWatch
     missing: str | None = None
     yardsticks: tuple[Yardstick, ...] = ()
+    disparities: tuple[Disparity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +83,15 @@ class Matured:
         requested = ranges(self.cohorts.by_requests)
         return self.stores.windows(self.spec).labelled(start_us, end_us, self.cohorts.slot_us - 1, self.aside, requested)
 
-    def losses(self, start_us: int) -> list[BucketLoss]:
+    def losses(self, start_us: int, segment: str = ALL) -> list[BucketLoss]:
         """Return the mean losses of the buckets that may be judged by."""
-        return bucket_losses(self.stores, self.spec, self.cohorts, start_us=start_us, new=self.new)
+        return bucket_losses(self.stores, self.spec, self.cohorts, start_us=start_us, segment=segment, new=self.new)
+
+    def segments(self) -> list[str]:
+        """Return the segments that are counted."""
+        if not self.spec.watching.segments:
+            return []
+        return sorted({*self.stores.journal.outcomes.segments(self.spec.model), *(one.segment for one in self.new)} - {ALL})
 
 
 def judge_performance(matured: Matured, record: VersionRecord, watch: PerformanceWatch) -> Judged:
@@ -102,7 +115,7 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if end_us is None or end_us <= watch.tested_us or cohorts.blind is not None:
         return Judged(None, HarmTest.of(watch, None, rule), watch)
     rows = matured.rows(watch.tested_us, end_us)
-    if watch.null is None:  # what was known of a version says nothing of the answers of others
+    if watch.harm is None:  # what was known of a version says nothing of the answers of others
         rows = take(rows, (rows.version == record.version) & (rows.rows.time_us >= seen_us))
     if rows.n_effective < policy.minimum_rows:
         return Judged(None, HarmTest.of(watch, None, rule), watch)
@@ -111,9 +124,9 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if live is None:
         return Judged(None, HarmTest.of(watch, None, rule), watch)
     judged = Judged(live, None, replace(watch, tested_us=end_us))
-    if watch.null is None:
+    if watch.harm is None:
         judged = _against_promise(matured, record, judged.watch, live)
-    if judged.watch.null is not None:
+    if judged.watch.harm is not None:
         judged = _against_baseline(matured, judged.watch, live, rule)
     return replace(judged, yardsticks=yardsticks(matured.stores, spec, record, rows))
 
@@ -137,8 +150,45 @@ def rule_of(spec: ModelSpec) -> Rule:
 
 
 def _against_baseline(matured: Matured, watch: PerformanceWatch, live: Score, rule: Rule) -> Judged:
-    watch = watch.after(matured.losses(watch.state.through_us), rule)
-    return Judged(live, HarmTest.of(watch, live, rule), watch)
+    if watch.harm is None:
+        return Judged(live, None, watch)
+    watch = replace(watch, harm=watch.harm.after(matured.losses(watch.harm.state.through_us), rule))
+    watch = replace(watch, segments=_segments(matured, watch))
+    return Judged(live, HarmTest.of(watch, live, rule), watch, disparities=_disparities(watch, _rule_of_segment(matured)))
+
+
+def _segments(matured: Matured, watch: PerformanceWatch) -> dict[str, SegmentWatch]:
+    """Hold each segment against the rest, from 200 labelled rows and 28 days on; one that has not so many in 90 days is not watched."""
+    if watch.harm is None:
+        return {}
+    base, tolerance, rule = watch.harm.null.baseline, watch.harm.tolerance, _rule_of_segment(matured)
+    segments, whole = {}, cache(lambda start_us: {one.bucket_us: one for one in matured.losses(start_us)})
+    for name in matured.segments():
+        one = watch.segments.get(name, SegmentWatch(watch.since_us))
+        harm = one.harm
+        start_us = max(one.since_us, watch.tested_us - duration_us(LONGEST_WAIT)) if harm is None else harm.state.through_us
+        losses = matured.losses(start_us, name)
+        rest = rest_of(whole(start_us), losses)
+        if harm is None:
+            null = null_of_segment(losses, rest, base.loss, rule.width_us, tolerance, least=watch.harm.null.least)
+            harm = None if null is None else HarmWatch.since(null)
+        segments[name] = replace(one, harm=None if harm is None else harm.after(losses, rule, rest))
+    return segments
+
+
+def _rule_of_segment(matured: Matured) -> Rule:
+    """Return the numbers behind an alarm of one segment: all together have their share of the promise."""
+    return replace(rule_of(matured.spec), share=DISPARITY_SHARE / max(1, len(matured.segments())))
+
+
+def _disparities(watch: PerformanceWatch, rule: Rule) -> tuple[Disparity, ...]:
+    """Return the segments with most evidence, those with an open episode first."""
+    some = [
+        Disparity(name, harm.null.baseline.loss, harm.null.baseline.mean, harm.tolerance, look(harm.state, rule), harm.is_open)
+        for name, one in watch.segments.items()
+        if (harm := one.harm) is not None
+    ]
+    return tuple(sorted(some, key=lambda one: (not one.is_open, -one.look.log10_evidence))[:MOST_SEGMENTS])
 
 
 def _against_promise(matured: Matured, record: VersionRecord, watch: PerformanceWatch, live: Score) -> Judged:
@@ -156,7 +206,7 @@ def _against_promise(matured: Matured, record: VersionRecord, watch: Performance
         baseline, of_metric = learned
         least = min(map(min, spec.costs.table)) if baseline.loss == COST and spec.costs is not None else 0.0
         null = null_of(baseline, tolerance_of(baseline, policy.tolerance), least)
-        return Judged(live, tested, watch.with_baseline(null, of_metric))
+        return Judged(live, tested, replace(watch, harm=HarmWatch.since(null), score=of_metric))
     return Judged(live, tested, watch, _no_baseline(matured, watch) if tested is None else None)
 
 

@@ -20,6 +20,72 @@ WORDS = {"miss": "share of wrong answers", "log_loss": "log loss", "absolute_err
 
 
 @dataclass(frozen=True, slots=True)
+class HarmWatch:
+    """The evidence against a baseline, and whether an episode is open.
+
+    Attributes
+    ----------
+    null
+        The baseline, and what is no harm yet.
+    state
+        The evidence since the baseline.
+    log_peak
+        The most evidence there was in the open episode; None where there is none.
+    """
+
+    null: Null
+    state: HarmState
+    log_peak: float | None = None
+
+    @classmethod
+    def since(cls, null: Null) -> Self:
+        """Return the watch of rows behind a baseline."""
+        return cls(null, HarmState(null.baseline.end_us))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether losses are worse than the baseline, as far as is known."""
+        return self.log_peak is not None
+
+    @property
+    def tolerance(self) -> float:
+        """What the loss may rise above the baseline's upper bound, in its unit."""
+        return self.null.center - self.null.baseline.upper - (0.0 if self.null.rest is None else self.null.rest.level)
+
+    def after(self, losses: Sequence[BucketLoss], rule: Rule, rest: Mapping[int, BucketLoss] | None = None) -> Self:
+        """Return it after some more buckets, in order; those that were looked at are left out. `rest` as in `harm.advance`."""
+        state = advance(self.state, self.null, rule, [one for one in losses if one.bucket_us >= self.state.through_us], rest)
+        if state.alarm_us is None:
+            return replace(self, state=state)
+        evidence = state.log_evidence
+        peak = evidence if self.log_peak is None else max(self.log_peak, evidence)
+        if evidence < peak - RETURNED:
+            return replace(self, state=HarmState(state.through_us), log_peak=None)
+        return replace(self, state=state, log_peak=peak)
+
+    def anew(self, from_us: int) -> Self:
+        """Return it against the same baseline, as if nothing was known of it before a model time."""
+        return replace(self, state=HarmState(max(self.state.through_us, from_us)), log_peak=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"null": self.null.to_dict(), "state": self.state.to_dict(), "log_peak": self.log_peak}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls(Null.from_dict(stored["null"]), HarmState.from_dict(stored["state"]), stored["log_peak"])
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentWatch:
+    """The evidence that a segment got worse against the rest; its baseline is learned from `since_us` on, and None until then."""
+
+    since_us: int
+    harm: HarmWatch | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PerformanceWatch:
     """What one slot hands to the next of a model's performance: the rows of all its champions count.
 
@@ -31,14 +97,12 @@ class PerformanceWatch:
         Labelled rows before it are spent.
     since_us
         The baseline is learned from rows from here on.
-    null
-        The baseline, and what is no harm yet; None while there are too few rows: then a champion is held to what was known of it.
+    harm
+        The evidence against it; None while there are too few rows: then a champion is held to what was known of it.
     score
         The metric that is watched, over the rows of the baseline, for people.
-    state
-        The evidence of harm since the baseline.
-    log_peak
-        The most evidence there was in the open episode; None where there is none.
+    segments
+        Those that are held against the rest.
     renewal
         The last ledger line by which a person renewed the baseline.
     is_accepted
@@ -48,32 +112,33 @@ class PerformanceWatch:
     champion: str = ""
     tested_us: int = 0
     since_us: int = 0
-    null: Null | None = None
+    harm: HarmWatch | None = None
     score: Score | None = None
-    state: HarmState = field(default_factory=lambda: HarmState(0))
-    log_peak: float | None = None
+    segments: Mapping[str, SegmentWatch] = field(default_factory=dict)
     renewal: int = 0
     is_accepted: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether it is worse than the baseline, as far as is known."""
-        return self.log_peak is not None
+        return self.harm is not None and self.harm.is_open
 
     def under(self, champion: str, from_us: int, *, is_return: bool) -> Self:
         """Return it under a champion that answers from a model time on.
 
         The baseline is the model's and is kept. Where the model had got worse, another version is the end of that: an earlier one that
-        comes back is held to the same baseline anew, of a new one the baseline is learned anew.
+        comes back is held to the same baseline anew, of a new one the baseline is learned anew. So it is with a segment.
         """
         if champion == self.champion:
             return self
         after = replace(self, champion=champion, is_accepted=False)
-        if not self.is_open:
-            return after
-        if is_return:
-            return replace(after, state=HarmState(max(self.state.through_us, from_us)), log_peak=None)
-        return after.renewed(from_us)
+        if self.is_open and not is_return:
+            return after.renewed(from_us)
+        segments = {
+            name: _under(one, from_us, is_return=is_return) if one.harm is not None and one.harm.is_open else one
+            for name, one in self.segments.items()
+        }
+        return replace(after, harm=self.harm.anew(from_us) if self.harm is not None and self.is_open else self.harm, segments=segments)
 
     def renewed(self, at_us: int) -> Self:
         """Return it with a baseline still to be learned, of rows from a model time on; those before it are spent."""
@@ -84,31 +149,16 @@ class PerformanceWatch:
         """Return it after a person said that it is so now."""
         return replace(self, renewal=renewal, is_accepted=True).renewed(at_us)
 
-    def with_baseline(self, null: Null, score: Score | None) -> Self:
-        """Return it with the baseline that was learned; rows behind it are held against it."""
-        return replace(self, null=null, score=score, state=HarmState(null.baseline.end_us))
-
-    def after(self, losses: Sequence[BucketLoss], rule: Rule) -> Self:
-        """Return it after some more buckets, in order; those that were looked at are left out."""
-        if self.null is None:
-            return self
-        state = advance(self.state, self.null, rule, [one for one in losses if one.bucket_us >= self.state.through_us])
-        if state.alarm_us is None:
-            return replace(self, state=state)
-        evidence = state.log_evidence
-        peak = evidence if self.log_peak is None else max(self.log_peak, evidence)
-        if evidence < peak - RETURNED:
-            return replace(self, state=HarmState(state.through_us), log_peak=None)
-        return replace(self, state=state, log_peak=peak)
-
     def to_dict(self) -> dict[str, Any]:
         """Return what is no column of its own as plain JSON values."""
         return {
             "since_us": self.since_us,
-            "null": None if self.null is None else self.null.to_dict(),
+            "harm": None if self.harm is None else self.harm.to_dict(),
             "score": None if self.score is None else self.score.to_dict(),
-            "state": self.state.to_dict(),
-            "log_peak": self.log_peak,
+            "segments": {
+                name: {"since_us": one.since_us, "harm": None if one.harm is None else one.harm.to_dict()}
+                for name, one in self.segments.items()
+            },
             "renewal": self.renewal,
             "is_accepted": self.is_accepted,
         }
@@ -119,24 +169,31 @@ class PerformanceWatch:
 
         Examples
         --------
-        >>> watch = PerformanceWatch("v1", 70, 3, log_peak=2.5)
+        >>> watch = PerformanceWatch("v1", 70, 3, segments={"place=coast": SegmentWatch(5)})
         >>> PerformanceWatch.from_dict("v1", 70, watch.to_dict()) == watch
         True
         """
         if stored is None:
             return cls(champion, tested_us, tested_us)
-        null, score = stored["null"], stored["score"]
+        score = stored["score"]
         return cls(
             champion,
             tested_us,
             stored["since_us"],
-            None if null is None else Null.from_dict(null),
+            _harm(stored["harm"]),
             None if score is None else Score(**score),
-            HarmState.from_dict(stored["state"]),
-            stored["log_peak"],
+            {name: SegmentWatch(one["since_us"], _harm(one["harm"])) for name, one in stored["segments"].items()},
             stored["renewal"],
             stored["is_accepted"],
         )
+
+
+def _under(one: SegmentWatch, from_us: int, *, is_return: bool) -> SegmentWatch:
+    return replace(one, harm=one.harm.anew(from_us)) if is_return and one.harm is not None else SegmentWatch(from_us)
+
+
+def _harm(stored: Mapping[str, Any] | None) -> HarmWatch | None:
+    return None if stored is None else HarmWatch.from_dict(stored)
 
 
 def tolerance_of(baseline: Baseline, tolerance: float) -> float:
@@ -159,7 +216,9 @@ class HarmTest:
     live
         The score of newly matured rows; None where too few came.
     null, score
-        See `PerformanceWatch`.
+        See `HarmWatch`, `PerformanceWatch`.
+    tolerance
+        What the loss may rise above the baseline's upper bound, in its unit.
     look
         The evidence.
     is_degraded
@@ -171,6 +230,7 @@ class HarmTest:
     live: Score | None
     null: Null
     score: Score | None
+    tolerance: float
     look: HarmLook
     is_degraded: bool
     through_us: int
@@ -178,14 +238,10 @@ class HarmTest:
     @classmethod
     def of(cls, watch: PerformanceWatch, live: Score | None, rule: Rule) -> Self | None:
         """Return how a watch stands; None without a baseline."""
-        if watch.null is None:
+        if watch.harm is None:
             return None
-        return cls(live, watch.null, watch.score, look(watch.state, rule), watch.is_open, watch.tested_us)
-
-    @property
-    def tolerance(self) -> float:
-        """What the loss may rise above the baseline's upper bound, in its unit."""
-        return self.null.center - self.null.baseline.upper
+        harm = watch.harm
+        return cls(live, harm.null, watch.score, harm.tolerance, look(harm.state, rule), harm.is_open, watch.tested_us)
 
     @property
     def source(self) -> str:

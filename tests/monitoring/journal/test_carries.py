@@ -16,7 +16,7 @@ from monitoring.journal.leases import Turn
 from monitoring.judging.performance.baseline import Baseline
 from monitoring.judging.performance.harm import Bet, HarmState, null_of
 from monitoring.judging.performance.scores import Score
-from monitoring.judging.performance.watch import PerformanceWatch
+from monitoring.judging.performance.watch import HarmWatch, PerformanceWatch, SegmentWatch
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from training.json_text import from_text, to_text
 from training.settings import Home
@@ -27,9 +27,10 @@ TURN, LATER = Turn(NOW, token=1), Turn(NOW, token=2)
 SCORE = Score("log_loss", 0.5, 0.4, 0.6, 360, 0.75)
 NULL = null_of(Baseline("log_loss", 10, 90, 1500, 28, 0.5, 0.2, 1.0, 53.5, 0.52), 0.01)
 BETS = tuple(Bet(float(number), 0.5, 60, 12.0, 7.5) for number in range(5))
+HARM = HarmWatch(NULL, HarmState(95, 95, BETS), 9.5)
 ONE = Carry(PerformanceWatch("v1", 100, 100), 40, 3)
 TWO = Carry(PerformanceWatch("v1", 200, 200), 40, 5)
-WATCHED = replace(TWO, performance=PerformanceWatch("v1", 200, 20, NULL, SCORE, HarmState(95, 95, BETS), 9.5))
+WATCHED = replace(TWO, performance=PerformanceWatch("v1", 200, 20, HARM, SCORE, {"c=u": SegmentWatch(20), "c=v": SegmentWatch(40, HARM)}))
 KEEP, RETRAIN = Verdict("keep", ()), Verdict("retrain", ())
 
 

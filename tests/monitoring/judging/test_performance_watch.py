@@ -8,7 +8,7 @@ import pytest
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.performance.harm import Rule, null_of
 from monitoring.judging.performance.scores import Score
-from monitoring.judging.performance.watch import HarmTest, PerformanceWatch, tolerance_of
+from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 
 DAY_US = 86_400_000_000
 RULE = Rule(DAY_US)
@@ -21,38 +21,47 @@ def days(first: int, number: int, wrong: float, rows: int = 100) -> list[BucketL
     return [BucketLoss((first + at) * DAY_US, rows, mean, mean * (1 - mean)) for at, mean in enumerate(drawn.tolist())]
 
 
+def after(watch: PerformanceWatch, losses: list[BucketLoss]) -> PerformanceWatch:
+    return replace(watch, harm=harm_of(watch).after(losses, RULE))
+
+
+def harm_of(watch: PerformanceWatch) -> HarmWatch:
+    assert watch.harm is not None
+    return watch.harm
+
+
 @pytest.fixture(scope="module")
 def calm() -> PerformanceWatch:
     baseline = learn_baseline(days(1, 30, 0.2), "miss", DAY_US)
     assert baseline is not None
-    return PerformanceWatch("v1", 31 * DAY_US, DAY_US).with_baseline(null_of(baseline, 0.02), None)
+    return PerformanceWatch("v1", 31 * DAY_US, DAY_US, HarmWatch.since(null_of(baseline, 0.02)))
 
 
 @pytest.fixture(scope="module")
 def worse(calm: PerformanceWatch) -> PerformanceWatch:
-    return calm.after(days(31, 20, 0.4), RULE)
+    return after(calm, days(31, 20, 0.4))
 
 
 def test_losses_that_stay_open_no_episode_and_those_that_rise_do(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
-    assert not calm.after(days(31, 200, 0.2), RULE).is_open
-    assert not calm.after(days(31, 200, 0.05), RULE).is_open
+    assert not after(calm, days(31, 200, 0.2)).is_open
+    assert not after(calm, days(31, 200, 0.05)).is_open
     assert worse.is_open
 
 
 def test_buckets_are_looked_at_once_in_whatever_parts_they_come(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
     losses = days(31, 20, 0.4)
 
-    in_parts = calm.after(losses[:7], RULE).after(losses[5:14], RULE).after(losses, RULE)
+    in_parts = harm_of(calm).after(losses[:7], RULE).after(losses[5:14], RULE).after(losses, RULE)
 
-    assert in_parts.state.through_us == worse.state.through_us
-    assert np.array(in_parts.state.bets) == pytest.approx(np.array(worse.state.bets))
+    assert in_parts.state.through_us == harm_of(worse).state.through_us
+    assert np.array(in_parts.state.bets) == pytest.approx(np.array(harm_of(worse).state.bets))
 
 
 def test_an_episode_ends_when_losses_are_back_and_the_baseline_is_kept(worse: PerformanceWatch) -> None:
-    still, back = worse.after(days(51, 30, 0.4), RULE), worse.after(days(51, 30, 0.2), RULE)
+    still, back = (harm_of(after(worse, days(51, 30, wrong))) for wrong in (0.4, 0.2))
 
     assert (still.is_open, back.is_open) == (True, False)
-    assert (back.null, back.state.alarm_us, back.state.through_us) == (worse.null, None, 81 * DAY_US)
+    assert (back.null, back.state.alarm_us, back.state.through_us) == (harm_of(worse).null, None, 81 * DAY_US)
     assert back.after(days(81, 20, 0.4), RULE).is_open
 
 
@@ -62,18 +71,29 @@ def test_a_promotion_keeps_the_baseline_of_a_model_that_did_not_get_worse(calm: 
 
 
 def test_a_promotion_ends_an_episode_and_the_baseline_is_learned_anew(worse: PerformanceWatch) -> None:
-    after = worse.under("v2", 60 * DAY_US, is_return=False)
+    promoted = worse.under("v2", 60 * DAY_US, is_return=False)
 
-    assert after == PerformanceWatch("v2", 60 * DAY_US, 60 * DAY_US)
+    assert promoted == PerformanceWatch("v2", 60 * DAY_US, 60 * DAY_US)
     assert worse.under("v1", 60 * DAY_US, is_return=False) == worse
 
 
 def test_a_rollback_ends_an_episode_and_what_comes_back_is_held_to_the_same_baseline(worse: PerformanceWatch) -> None:
-    after = worse.under("v0", 60 * DAY_US, is_return=True)
+    back = worse.under("v0", 60 * DAY_US, is_return=True)
 
-    assert (after.champion, after.null, after.is_open, after.tested_us) == ("v0", worse.null, False, worse.tested_us)
-    assert after.state.through_us == 60 * DAY_US
-    assert after.after(days(55, 20, 0.4), RULE).state.through_us == 75 * DAY_US
+    assert (back.champion, harm_of(back).null, back.is_open, back.tested_us) == ("v0", harm_of(worse).null, False, worse.tested_us)
+    assert harm_of(back).state.through_us == 60 * DAY_US
+    assert harm_of(after(back, days(55, 20, 0.4))).state.through_us == 75 * DAY_US
+
+
+def test_another_version_ends_the_episodes_of_segments_too(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
+    segments = {"place=hill": SegmentWatch(DAY_US, harm_of(calm)), "place=lake": SegmentWatch(DAY_US, harm_of(worse))}
+    watch = replace(calm, segments=segments)
+
+    promoted, back = (watch.under("v2", 60 * DAY_US, is_return=is_return).segments for is_return in (False, True))
+
+    assert promoted["place=hill"] == back["place=hill"] == segments["place=hill"]
+    assert promoted["place=lake"] == SegmentWatch(60 * DAY_US)
+    assert back["place=lake"] == SegmentWatch(DAY_US, harm_of(worse).anew(60 * DAY_US))
 
 
 def test_a_person_renews_the_baseline_and_the_next_champion_is_held_to_what_is_known_of_it(worse: PerformanceWatch) -> None:
@@ -84,7 +104,8 @@ def test_a_person_renews_the_baseline_and_the_next_champion_is_held_to_what_is_k
 
 
 def test_what_is_handed_on_is_read_as_it_was_written(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
-    for watch in (PerformanceWatch(), calm, worse, replace(worse, score=LIVE)):
+    segments = {"place=hill": SegmentWatch(DAY_US), "place=lake": SegmentWatch(DAY_US, harm_of(worse))}
+    for watch in (PerformanceWatch(), calm, worse, replace(worse, score=LIVE, segments=segments)):
         assert PerformanceWatch.from_dict(watch.champion, watch.tested_us, watch.to_dict()) == watch
 
 

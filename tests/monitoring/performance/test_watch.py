@@ -62,9 +62,9 @@ def test_a_model_that_got_worse_is_retrained_and_its_baseline_learned_anew(world
     tests = [verdicts[day].evidence["performance"] for day in (147, 182)]
     assert [tested["source"] for tested in tests] == ["the gate's rows", "the model's first 38 days"]
     carry = world.stores.journal.carry("rain").performance
-    assert carry.null is not None
+    assert carry.harm is not None
     assert (carry.champion, carry.since_us) == (world.champion, 133 * DAY_US)
-    assert carry.null.baseline.start_us >= carry.since_us
+    assert carry.harm.null.baseline.start_us >= carry.since_us
 
 
 def test_what_passes_by_itself_is_an_episode_that_ends_and_the_baseline_is_kept(make: Callable[..., World]) -> None:
@@ -79,8 +79,8 @@ def test_what_passes_by_itself_is_an_episode_that_ends_and_the_baseline_is_kept(
     assert slots == list(range(slots[0], slots[-1] + 1, 7))
     carry = world.stores.journal.carry("rain").performance
     assert not carry.is_open
-    assert carry.null is not None
-    assert carry.null.baseline.end_us == 98 * DAY_US
+    assert carry.harm is not None
+    assert carry.harm.null.baseline.end_us == 98 * DAY_US
 
 
 def test_rows_that_are_worse_than_what_was_known_make_no_baseline(make: Callable[..., World]) -> None:
@@ -91,7 +91,7 @@ def test_rows_that_are_worse_than_what_was_known_make_no_baseline(make: Callable
 
     assert degraded(world) == [77, 84]
     carry = world.stores.journal.carry("rain").performance
-    assert carry.null is None
+    assert carry.harm is None
     assert carry.since_us == 83 * DAY_US
 
 
@@ -113,7 +113,10 @@ def test_a_rollback_within_an_episode_holds_the_version_that_is_back_to_the_same
 
     back = world.stores.journal.carry("rain").performance
     assert (under_bad.champion, under_bad.is_open) == (bad, True)
-    assert (back.champion, back.is_open, back.null) == (first, False, under_bad.null)
+    assert (back.champion, back.is_open) == (first, False)
+    assert back.harm is not None
+    assert under_bad.harm is not None
+    assert back.harm.null == under_bad.harm.null
     assert max(degraded(world)) <= 133
 
 
@@ -135,8 +138,26 @@ def test_a_person_says_that_it_is_so_now_and_the_baseline_is_learned_anew(
     assert "the baseline is learned anew from the next slot on, of 28 days and 1,500 matured labels" in capsys.readouterr().out
     assert before == degraded(world) == [119, 126, 133]
     carry = world.stores.journal.carry("rain").performance
-    assert carry.null is not None
-    assert (carry.since_us, carry.null.baseline.start_us) == (133 * DAY_US, 133 * DAY_US)
-    assert carry.null.baseline.mean > 1
+    assert carry.harm is not None
+    assert (carry.since_us, carry.harm.null.baseline.start_us) == (133 * DAY_US, 133 * DAY_US)
+    assert carry.harm.null.baseline.mean > 1
     missing = by_day(world)[147].evidence["no_baseline"]
     assert "performance has no baseline yet: it is learned anew, and 440 of 1500 live rows" in missing
+
+
+def test_a_segment_that_got_worse_than_the_rest_is_something_to_look_at(make: Callable[..., World]) -> None:
+    world = make(model_file=NOTIFIES.replace("bucket: 1d", "bucket: 1d, segments: [place]"))
+    rows, opposite = weather(1, 60, 110), weather(1, 60, 110, flipped_from=0)
+    is_hill = (rows.columns["place"] == "hill") & (rows.time_us >= 120 * DAY_US)
+    world.answer(Rows(rows.columns, np.where(is_hill, opposite.labels, rows.labels), rows.time_us))
+
+    world.settle(world.monitor())
+
+    verdicts = by_day(world)
+    open_ones = {day: [one["segment"] for one in v.evidence.get("disparities", ()) if one["is_open"]] for day, v in verdicts.items()}
+    first = min(day for day, names in open_ones.items() if names)
+    assert 120 < first <= 147
+    assert {name for names in open_ones.values() for name in names} == {"place=hill"}
+    assert verdicts[first].verdict == "watch"
+    assert "place=hill got worse against the rest: log loss +" in " ".join(verdicts[first].reasons)
+    assert {one["segment"] for one in verdicts[168].evidence["disparities"]} == {"place=hill", "place=lake", "place=town"}
