@@ -11,8 +11,9 @@ import pytest
 from monitoring.drift.classic import ColumnDrift, DriftReport
 from monitoring.drift.watch_report import OpenEpisode, WatchReport
 from monitoring.journal.outbox import Message, StoredMessage
-from monitoring.judging.cohorts import Cohort, Cohorts, CoverageRule, Maturity
+from monitoring.judging.cohorts import Cohorts, Maturity
 from monitoring.judging.data_faults import Fault
+from monitoring.judging.labels.coverage import Cohort, CoverageRule
 from monitoring.judging.labels.faults import LabelFault, LabelFindings
 from monitoring.judging.performance.scores import Score, compare
 from monitoring.judging.verdict import Evidence, Labels, Verdict
