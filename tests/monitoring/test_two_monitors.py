@@ -109,6 +109,7 @@ def test_on_a_server_monitors_whose_clocks_are_wrong_by_hours_neither_lead_toget
 
 
 @needs_a_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_on_one_machine_whose_clock_is_set_one_of_two_monitors_acts(world: World, start: Start) -> None:
     one, two = start("machine"), start("machine")

@@ -61,7 +61,7 @@ def loaded(result: TrainingResult, home: Home, **options: bool) -> LoadedArtifac
     return load_verified(result.artifact.path, home.cache, load_or_make_key(home.signing_key), **options)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", *(pytest.param(task, marks=pytest.mark.slow) for task in ("multiclass", "regression"))])
 def test_a_version_of_ones_own_reproduces_its_golden_rows_and_says_how_it_was_made(
     code: Path, spec_of: Specs, rows_of: Make, home: Home, task: str
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_search_in_other_processes_finds_the_code_as_it_is_now(
     assert result.artifact.manifest.algorithm == "mine"
 
 
-@pytest.mark.parametrize("task", ["binary", "regression", pytest.param("multiclass", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", ["binary", *(pytest.param(task, marks=pytest.mark.slow) for task in ("regression", "multiclass"))])
 @pytest.mark.parametrize("library", ["lightgbm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xgboost", "catboost"))])
 def test_a_boosting_library_is_trained_and_served(code: Path, spec_of: Specs, rows_of: Make, home: Home, library: str, task: str) -> None:
     if find_spec(library) is None:

@@ -22,6 +22,9 @@ STREAMS = {
 }
 
 
+QUICK = ("week", "neighbours")
+
+
 def world(kind: str, seed: int) -> tuple[World, np.random.Generator]:
     generator = np.random.default_rng([*kind.encode(), seed])
     return make_world(generator, STREAMS[kind]), generator
@@ -37,7 +40,7 @@ def is_kept(alarms: int) -> bool:
     return stats.binomtest(alarms, SPANS, DAYS / 3600, alternative="greater").pvalue > 0.001
 
 
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in STREAMS])
 def test_streams_that_do_not_change_keep_the_promise(kind: str) -> None:
     alarms = sum(has_alarm(Watch.of(made), generator) for made, generator in (world(kind, seed) for seed in range(SPANS)))
 

@@ -164,6 +164,7 @@ def without_drift(verdict: tuple[Any, ...]) -> tuple[Any, ...]:
     return slot, {name: value for name, value in evidence.items() if name not in ("drift", "rows")}
 
 
+@pytest.mark.slow
 def test_labels_that_come_so_many_rows_later_are_due_at_the_same_slots_after_a_pause(make: Make) -> None:
     assert replayed(make, BY_ROWS, pauses=range(FIRST, FIRST + 10)) == replayed(make, BY_ROWS)
 
@@ -192,6 +193,7 @@ def test_a_new_reference_is_the_same_whenever_it_is_made(make: Make) -> None:
     assert replayed(make, DAILY, on_day=asked_and_died(""), pauses=range(ASKED_DAY, LAST)) == whole
 
 
+@pytest.mark.slow
 def test_one_who_thinks_better_of_a_new_reference_after_a_crash_finds_all_rows_counted(make: Make) -> None:
     def asked(world: World, _: Watch, day: int) -> None:
         ask(world, day, is_reference=False)
