@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,7 @@ def decide(  # 8 parameters: two models, the rows they are judged on, and how
     challenger_sha256: str | None = None,
     weights: Floats | None = None,
 ) -> Decision:
-    """Decide whether a challenger replaces the champion; a tie keeps the champion.
+    """Decide whether a challenger replaces the champion; a tie keeps the champion, and so do rows that are all of one class.
 
     Parameters
     ----------
@@ -158,7 +158,12 @@ def decide(  # 8 parameters: two models, the rows they are judged on, and how
         return _refused("the challenger is the champion: their fitted bytes are equal", len(y), judged, digests)
     if len(y) < policy.rows:
         return _refused(f"too few rows to judge: {len(y)} of {policy.rows}", len(y), judged, digests)
-    return _compare((champion, challenger), y, judged, policy.level, policy.minimum_gain, digests, weights)
+    decision = _compare((champion, challenger), y, judged, policy.level, policy.minimum_gain, digests, weights)
+    only = _only_class(y) if challenger.classes is not None else None
+    if not decision.accepted or only is None:
+        return decision
+    reason = f"all {len(y)} rows to judge by are of class {only}: of one class the surest of it is the best, whatever else it takes for it"
+    return replace(decision, accepted=False, reason=reason, evidence={**decision.evidence, "accepted": False, "reason": reason})
 
 
 def decide_rollback(
@@ -251,6 +256,11 @@ def _reason(metric: Metric, difference: Difference, minimum_gain: float) -> str:
     if difference.high < 0:
         return f"worse: {bound}"
     return f"a tie keeps the champion: {bound}, more than {minimum_gain:g} wanted"
+
+
+def _only_class(y: Labels) -> object | None:
+    """Return the class all labels are of; None where there are two."""
+    return y[0] if len(y) and bool((y == y[0]).all()) else None
 
 
 def _refused(reason: str, n: int, metric: Metric, more: Mapping[str, Any]) -> Decision:

@@ -120,6 +120,19 @@ def test_rows_of_one_class_are_refused_when_they_do_not_define_the_metric() -> N
     assert decision.reason == "roc_auc is not defined on these 1000 rows"
 
 
+def test_who_is_surer_of_the_one_class_that_all_rows_are_of_is_not_better_for_it() -> None:
+    y = np.full(1000, "yes", dtype=object)
+    champion, surer = answers(np.linspace(0.7, 0.8, 1000)), answers(np.linspace(0.8, 0.9, 1000))
+
+    alike = decide(champion, surer, y, "log_loss", GatePolicy(rows=200))
+    both = decide(champion, surer, np.where(np.arange(1000) % 50 == 7, "no", y), "log_loss", GatePolicy(rows=200))
+
+    assert (alike.accepted, both.accepted) == (False, True)
+    assert alike.reason.startswith("all 1000 rows to judge by are of class yes")
+    assert alike.evidence["gain_low"] > 0
+    assert (alike.evidence["accepted"], alike.evidence["reason"]) == (False, alike.reason)
+
+
 def test_the_evidence_says_what_was_compared() -> None:
     y, bad = number_rows(0, noise=1.0)
     _, good = number_rows(0, noise=0.0)
