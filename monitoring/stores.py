@@ -8,6 +8,7 @@ from monitoring.journal.journal import Journal
 from monitoring.journal.outcomes import KeptAnswered, KeptSums
 from monitoring.judging.data_faults import Known
 from monitoring.judging.estimating.class_estimator import ClassEstimator
+from monitoring.judging.estimating.value_estimator import ValueEstimator
 from monitoring.judging.labels.counts import CountedLabels
 from monitoring.judging.labels.faults import Group
 from monitoring.log_windows import Range, Windows
@@ -39,7 +40,7 @@ class Stores:
     taught: dict[object, tuple[Group, ...]] = field(default_factory=dict)
     outcome_sums: dict[tuple[str, str], KeptSums] = field(default_factory=dict)
     answered: dict[str, KeptAnswered] = field(default_factory=dict)
-    estimators: dict[str, tuple[object, ClassEstimator | str]] = field(default_factory=dict)
+    estimators: dict[str, tuple[object, ClassEstimator | ValueEstimator | str]] = field(default_factory=dict)
 
     def windows(self, spec: ModelSpec) -> Windows:
         """Return the reader of one model's windows."""

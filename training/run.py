@@ -15,6 +15,7 @@ import pandas as pd
 from training.artifacts.artifact import Artifact, save_artifact
 from training.artifacts.draft import Draft
 from training.artifacts.golden_rows import choose_golden
+from training.artifacts.held_out import held_out_content
 from training.artifacts.manifest import digest_of
 from training.artifacts.signing import load_or_make_key
 from training.cards.markdown import write_card
@@ -250,7 +251,7 @@ def _publish(
         asked=spec.asked_of(is_imported=search is None) or None,
         card=card,
         page=page,
-        **_original(fitted.refit),
+        **_kept(fitted, len(rows)),
     )
     artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
     progress.advance(artifact.version)
@@ -298,13 +299,17 @@ def _cards(spec: ModelSpec, fitted: Learned, report: DataReport, **how: Any) -> 
     return write_card(spec, fitted, report, **how), write_card_page(spec, fitted, report, **how)
 
 
-def _original(refit: Refit | None) -> dict[str, Any]:
-    """Return what an artifact keeps of an imported estimator."""
+def _kept(fitted: Learned, n_rows: int) -> dict[str, Any]:
+    """Return what an artifact keeps of the answers for rows that were held out, and of an imported estimator."""
+    held_out = (
+        {} if fitted.search is None else {"held_out": held_out_content(fitted.newest, n_rows)}
+    )  # what else was fitted on nobody knows
+    refit = fitted.refit
     if refit is None:
-        return {}
+        return held_out
     content = None if refit.original is None else refit.original.content
     facts = {"sha256": None if content is None else digest_of(content), "why_not": refit.why_not}
-    return {"original": facts, "original_content": content}
+    return {**held_out, "original": facts, "original_content": content}
 
 
 def _register(artifact: Artifact, spec: ModelSpec, destination: _Destination, registry: Registry, now: datetime) -> str:

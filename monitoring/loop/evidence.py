@@ -98,7 +98,7 @@ def gather(
     )
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
-    estimated = estimate_window(stores, spec, champion, cohorts, new or ())
+    estimated = estimate_window(stores, spec, champion, cohorts, held.measures, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
     evidence = replace(evidence, yardsticks=judged.yardsticks, disparities=judged.disparities, estimated=estimated)
     evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live)

@@ -9,18 +9,21 @@ from typing import Any
 from monitoring.journal.outcomes import KeptAnswered, Outcome
 from monitoring.journal.tables import TICK
 from monitoring.judging.cohorts import Cohorts
-from monitoring.judging.estimating.bands import ASSUMPTIONS, CBPE, Estimate
+from monitoring.judging.estimating.bands import ASSUMPTIONS, CBPE, DLE, LEAST_REFERENCE, Estimate
 from monitoring.judging.estimating.class_estimator import Bucket, ClassEstimator, learn_class_estimator
-from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, estimate_classes
+from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, estimate_classes, estimate_values
+from monitoring.judging.estimating.value_estimator import ValueEstimator
 from monitoring.judging.performance.live_metrics import Reading
 from monitoring.log_windows import Range, ranges
+from monitoring.performance.held_out import GONE, class_estimator_of, value_estimator_of
 from monitoring.performance.live_scores import EVER_US, SPAN
 from monitoring.stores import Stores
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec, parse_spec
-from training.profiles.measures import ALL
+from training.profiles.bins import Profile
+from training.profiles.measures import ALL, Measures
+from training.profiles.reference import Reference
 
-NO_REGRESSION = "no estimate: of a regression nothing is estimated yet"
 LEAST_ROWS = 1500
 """Labelled rows that estimators are learned from, if there are so many: as of a baseline, however long they took to come."""
 
@@ -64,17 +67,31 @@ class MaturedBuckets:
         return bucket_us + width_us <= self.end_us and not _touches(bucket_us, width_us, self.left_out)
 
 
-def estimate_window(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, new: Sequence[Outcome] = ()) -> Estimated:
+def estimate_window(
+    stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, measures: Measures, new: Sequence[Outcome] = ()
+) -> Estimated:
     """Return what the champion's answers of the window before a slot come to, as far as that can be known without their labels.
 
     Parameters
     ----------
+    measures
+        What the log is counted in.
     new
         What became known at the slot, which the journal does not hold yet.
     """
+    width_us, aside = duration_us(spec.watching.bucket), ranges(cohorts.aside)
+    since_us, metric = cohorts.slot_us - duration_us(spec.watching.window), spec.watched_by.name
     if not spec.schema.is_classification:
-        return Estimated(missing=(NO_REGRESSION,))
-    width_us, matured = duration_us(spec.watching.bucket), MaturedBuckets.of(cohorts)
+        key: object = champion, metric, measures.id
+        if spec.model not in stores.estimators or stores.estimators[spec.model][0] != key:
+            stores.estimators[spec.model] = key, value_estimator_of(stores, spec, champion, metric, measures)
+        values = stores.estimators[spec.model][1]
+        counted = _counted(stores, spec, champion, measures, Range(since_us, cohorts.slot_us), cohorts.slot_us)
+        return estimate_values(
+            values if isinstance(values, ValueEstimator | str) else GONE,
+            [one for at, one in counted.items() if not _touches(at, width_us, aside)],
+        )
+    matured = MaturedBuckets.of(cohorts)
     start_us = matured.end_us - _span_us(spec)
     buckets = _with_new(_kept(stores, spec.model, champion, start_us), champion, new)
     reference = _reference(buckets.values(), matured, width_us, start_us)
@@ -82,13 +99,35 @@ def estimate_window(stores: Stores, spec: ModelSpec, champion: str, cohorts: Coh
         buckets = _with_new(_kept(stores, spec.model, champion, 0), champion, new)
         reference = _reference(buckets.values(), matured, width_us, start_us)
     reading = _reading(spec, buckets.values())
-    key = champion, reading, [(one.start_us, one.sums.n) for one in reference]
+    key = champion, reading, stores.journal.outcomes.edges(spec.model), [(one.start_us, one.sums.n) for one in reference]
     if spec.model not in stores.estimators or stores.estimators[spec.model][0] != key:
-        stores.estimators[spec.model] = key, learn_class_estimator(reading, reference)
-    since_us = cohorts.slot_us - duration_us(spec.watching.window)
-    aside = ranges(cohorts.aside)
+        stores.estimators[spec.model] = key, _of_classes(stores, spec, champion, reading, reference)
+    classes = stores.estimators[spec.model][1]
     window = [one for at, one in sorted(buckets.items()) if since_us <= at < cohorts.slot_us and not _touches(at, width_us, aside)]
-    return estimate_classes(stores.estimators[spec.model][1], window)
+    return estimate_classes(classes if isinstance(classes, ClassEstimator | str) else GONE, window)
+
+
+def _of_classes(stores: Stores, spec: ModelSpec, version: str, reading: Reading, reference: Sequence[Bucket]) -> ClassEstimator | str:
+    """Learn from matured buckets; where there are too few, from the rows that the training held out."""
+    learned = learn_class_estimator(reading, reference)
+    if not isinstance(learned, str) or sum(one.sums.n for one in reference) >= LEAST_REFERENCE:
+        return learned
+    held_out = class_estimator_of(stores, spec, version, reading.name)
+    return learned if isinstance(held_out, str) else held_out
+
+
+def _counted(
+    stores: Stores, spec: ModelSpec, version: str, measures: Measures, span: Range, known_before_us: int | None = None
+) -> dict[int, Profile]:
+    """Return the counts of what a version answered, by bucket."""
+    counts: dict[int, Profile] = {}
+    width_us = duration_us(spec.watching.bucket)
+    for at, part in stores.log.buckets(
+        spec.model, measures.id, span.start_us, span.end_us, known_before_us=known_before_us, version=version
+    ):
+        start_us = at // width_us * width_us
+        counts[start_us] = counts[start_us].merge(part) if start_us in counts else part
+    return counts
 
 
 def estimated_history(
@@ -114,32 +153,61 @@ def estimated_history(
         return {}, ("no estimate: no slot was judged yet",)
     width_us, aside = duration_us(spec.watching.bucket), stores.quarantined(model)
     end_us = (watermark_us // width_us + 1) * width_us
-    start_us, matured = end_us - buckets * width_us, MaturedBuckets.read(last.evidence, aside)
+    span = Range(end_us - buckets * width_us, end_us)
+    champion, name = str(last.evidence["champion"]), metric or spec.watched_by.name
+    if spec.schema.is_classification:
+        lines, reason = _history_of_classes(stores, spec, name, span, (champion, MaturedBuckets.read(last.evidence, aside)))
+    else:
+        lines, reason = _history_of_values(stores, spec, name, span, champion)
+    estimates = {at: line for at, line in sorted(lines.items()) if not _touches(at, width_us, aside)}
+    if reason is not None:
+        return estimates, (reason,)
+    most = max((line.outside for line in estimates.values()), default=0.0)
+    beyond = (f"up to {most:.0%} of a bucket's rows lie beyond all that was learned from",) if most >= MUCH_OUTSIDE else ()
+    method = CBPE if spec.schema.is_classification else DLE
+    return estimates, (f"estimated by {method}: {ASSUMPTIONS[method]}", *beyond)
+
+
+def _history_of_classes(
+    stores: Stores, spec: ModelSpec, metric: str, span: Range, as_of: tuple[str, MaturedBuckets]
+) -> tuple[dict[int, Estimate], str | None]:
+    """Return the estimates of the buckets in a span, and why there are none by the champion."""
     by_version: dict[str, dict[int, Bucket]] = {}
-    for one in stores.journal.outcomes.answered(model, 0, end_us):
+    for one in stores.journal.outcomes.answered(spec.model, 0, span.end_us):
         _add(by_version.setdefault(one.version, {}), one)
-    champion = str(last.evidence["champion"])
-    estimators = {version: _learned(spec, metric, own.values(), matured) for version, own in by_version.items()}
+    (champion, matured), width_us = as_of, duration_us(spec.watching.bucket)
+    answering: dict[int, str] = {}
+    for version, own in by_version.items():
+        for at, bucket in own.items():
+            if at >= span.start_us and (at not in answering or bucket.answers.n > by_version[answering[at]][at].answers.n):
+                answering[at] = version
+    estimators = {}
+    for version in {*answering.values(), champion} & by_version.keys():
+        own = by_version[version]
+        reference = _reference(own.values(), matured, width_us, matured.end_us - _span_us(spec))
+        estimators[version] = _of_classes(stores, spec, version, _reading(spec, own.values(), metric), reference)
     estimates = {}
-    for at in sorted({at for own in by_version.values() for at in own if start_us <= at and not _touches(at, width_us, aside)}):
-        version = max((version for version in by_version if at in by_version[version]), key=lambda name: by_version[name][at].answers.n)
+    for at, version in answering.items():
         estimator, bucket = estimators[version], by_version[version][at]
         line = None if isinstance(estimator, str) else estimator.estimate(bucket.answers, block=estimator.block_of.get(at))
         if line is not None:
             estimates[at] = line
     of_champion = estimators.get(champion, "no estimate: the champion has answered nothing yet")
-    if isinstance(of_champion, str):
-        return estimates, (of_champion,)
-    most = max((line.outside for line in estimates.values()), default=0.0)
-    beyond = (f"up to {most:.0%} of a bucket's rows lie beyond all that was learned from",) if most >= MUCH_OUTSIDE else ()
-    return estimates, (f"estimated by {CBPE}: {ASSUMPTIONS[CBPE]}", *beyond)
+    return estimates, of_champion if isinstance(of_champion, str) else None
 
 
-def _learned(spec: ModelSpec, metric: str | None, buckets: Iterable[Bucket], matured: MaturedBuckets) -> ClassEstimator | str:
-    if not spec.schema.is_classification:
-        return NO_REGRESSION
-    some, start_us = list(buckets), matured.end_us - _span_us(spec)
-    return learn_class_estimator(_reading(spec, some, metric), _reference(some, matured, duration_us(spec.watching.bucket), start_us))
+def _history_of_values(stores: Stores, spec: ModelSpec, metric: str, span: Range, champion: str) -> tuple[dict[int, Estimate], str | None]:
+    """Return the estimates of the buckets in a span that the champion answered, or why there are none."""
+    stored, _ = stores.journal.watch_beginning(spec.model)
+    reference = stores.load(spec.model, champion).reference if stored is None else Reference.from_json(stored.content)
+    estimator = value_estimator_of(stores, spec, champion, metric, reference.measures)
+    if isinstance(estimator, str):
+        return {}, estimator
+    lines = {
+        at: estimator.estimate(counted.counts, counted.rows)
+        for at, counted in _counted(stores, spec, champion, reference.measures, span).items()
+    }
+    return {at: line for at, line in lines.items() if line is not None}, None
 
 
 def _reading(spec: ModelSpec, buckets: Iterable[Bucket], metric: str | None = None) -> Reading:

@@ -20,6 +20,7 @@ from training.json_text import to_bytes
 from training.profiles.reference import Reference
 
 REFERENCE, CARD, CARD_PAGE, SPEC, REPORT = "reference.json", "card.md", "card.html", "spec.yaml", "report.json"
+HELD_OUT = "held_out.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Draft:
     card: str = ""
     page: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
+    held_out: Mapping[str, Any] | None = None
     parent: str | None = None
     rows_digest: str | None = None
     data_fingerprint: str | None = None
@@ -86,6 +88,8 @@ def write_files(draft: Draft, folder: Path) -> dict[str, FileEntry]:
     }
     if draft.page:
         contents[CARD_PAGE] = draft.page.encode()
+    if draft.held_out is not None:
+        contents[HELD_OUT] = to_bytes(draft.held_out)
     if draft.original_content is not None:
         contents[ORIGINAL_FILE] = draft.original_content
     for name, content in contents.items():

@@ -65,6 +65,8 @@ class Estimate:
         The share of the rows that lie beyond all that the reference has: there the estimate goes on as at its edge.
     labels
         Labelled rows among the `n` that it rests on besides.
+    is_held_out
+        Whether the reference are rows that the training held out, and not yet labelled rows of the log.
     """
 
     metric: str
@@ -76,6 +78,7 @@ class Estimate:
     learned_from: int
     outside: float = 0.0
     labels: int = 0
+    is_held_out: bool = False
 
     @property
     def assumption(self) -> str:
@@ -85,14 +88,8 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         numbers = {name: round(getattr(self, name), 6) for name in ("value", "low", "high", "outside")}
-        return {
-            "metric": self.metric,
-            "method": self.method,
-            **numbers,
-            "n": self.n,
-            "learned_from": self.learned_from,
-            "labels": self.labels,
-        }
+        counts = {name: getattr(self, name) for name in ("n", "learned_from", "labels", "is_held_out")}
+        return {"metric": self.metric, "method": self.method, **numbers, **counts}
 
 
 class Restlessness(NamedTuple):

@@ -55,12 +55,15 @@ class ClassEstimator:
         How restless its buckets were.
     block_of
         The block of each bucket of the reference, by when it begins.
+    is_held_out
+        Whether it was learned from rows that the training held out.
     """
 
     reading: Reading
     calibration: Calibration
     restless: Restlessness
     block_of: Mapping[int, int] = field(default_factory=dict)
+    is_held_out: bool = False
 
     def estimate(self, answers: Answers, buckets: int = 1, block: int | None = None) -> Estimate | None:
         """Return what the metric of some rows is expected to be, with its band.
@@ -85,7 +88,9 @@ class ClassEstimator:
             expected = expected._replace(value=float(expected.left_out[block]))
         low, high = band(expected, self.restless.of(buckets), self.reading.metric)
         beyond = outside(answers, self.calibration)
-        return Estimate(self.reading.name, "CBPE", expected.value, low, high, answers.n, self.calibration.n, beyond)
+        return Estimate(
+            self.reading.name, "CBPE", expected.value, low, high, answers.n, self.calibration.n, beyond, is_held_out=self.is_held_out
+        )
 
 
 def learn_class_estimator(reading: Reading, buckets: Sequence[Bucket]) -> ClassEstimator | str:

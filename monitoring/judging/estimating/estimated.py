@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from monitoring.judging.estimating.bands import Estimate
 from monitoring.judging.estimating.cbpe import expected_metric
 from monitoring.judging.estimating.class_estimator import Bucket, ClassEstimator, labelled_answers
 from monitoring.judging.estimating.prediction_powered import LEAST_LABELS, powered_mean
+from monitoring.judging.estimating.value_estimator import ValueEstimator
 from training.evaluation.losses import COST
+from training.profiles.bins import Profile
 
 MEANS = ("accuracy", "log_loss", "brier", COST)
 """The metrics of classes that are means over rows: of others labels and estimates cannot be joined."""
@@ -61,7 +64,19 @@ def sentence(line: Estimate) -> str:
     rests_on = f" and {line.labels:,} labels among the {line.n:,} rows" if line.labels else ""
     what = f"{line.metric} {line.value:.4g} [{line.low:.4g}, {line.high:.4g}] by {line.method}"
     beyond = f"; {line.outside:.0%} of the {line.n:,} rows lie beyond them" if line.outside >= MUCH_OUTSIDE else ""
-    return f"{what} from {line.learned_from:,} labelled rows{rests_on}: {line.assumption}{beyond}"
+    reference = f"{line.learned_from:,} rows that the training held out" if line.is_held_out else f"{line.learned_from:,} labelled rows"
+    return f"{what} from {reference}{rests_on}: {line.assumption}{beyond}"
+
+
+def estimate_values(estimator: ValueEstimator | str, counted: Sequence[Profile]) -> Estimated:
+    """Return the estimate of a window of buckets that one version answered, from their counts."""
+    if isinstance(estimator, str):
+        return Estimated(missing=(estimator,))
+    whole = reduce(Profile.merge, counted) if counted else None
+    line = None if whole is None else estimator.estimate(whole.counts, whole.rows, len(counted))
+    if line is None:
+        return Estimated(missing=("no estimate: in this window there are no rows, or they were counted under other bins",))
+    return Estimated((line,))
 
 
 def estimate_classes(estimator: ClassEstimator | str, buckets: Sequence[Bucket]) -> Estimated:

@@ -47,6 +47,7 @@ class ValueEstimator:
     metric: str
     model: LossModel
     restless: Restlessness
+    is_held_out: bool = False
 
     def estimate(self, counts: Mapping[str, npt.NDArray[np.int64]], n: int, buckets: int = 1, block: int | None = None) -> Estimate | None:
         """Return what the metric of some rows is expected to be, with its band; see `ClassEstimator.estimate`.
@@ -69,7 +70,9 @@ class ValueEstimator:
         if block is not None:
             expected = expected._replace(value=float(expected.left_out[block]))
         low, high = band(expected, self.restless.of(buckets), METRICS[self.metric])
-        return Estimate(self.metric, "DLE", expected.value, low, high, n, self.model.n, self.model.outside(shares))
+        return Estimate(
+            self.metric, "DLE", expected.value, low, high, n, self.model.n, self.model.outside(shares), is_held_out=self.is_held_out
+        )
 
 
 def expected_error(metric: str, model: LossModel, shares: Floats, n: float) -> Expected:

@@ -34,7 +34,8 @@ def watched(once: Once, tmp_path: Path) -> Iterator[World]:
 
 
 def window_of(world: World) -> Estimated:
-    return estimate_window(world.stores, world.spec, world.champion, read_cohorts(world.stores, world.spec, world.champion, SLOT * DAY_US))
+    cohorts = read_cohorts(world.stores, world.spec, world.champion, SLOT * DAY_US)
+    return estimate_window(world.stores, world.spec, world.champion, cohorts, world.stores.load("rain", world.champion).reference.measures)
 
 
 def test_a_slot_estimates_its_window_as_its_rows_say(watched: World) -> None:
