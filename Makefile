@@ -17,7 +17,7 @@ TEST_WORKERS ?= 3
 SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run observe demo test check lint slow faults mutants bench lock clean
+.PHONY: help run observe demo test check lint slow faults mutants bench lock dashboards clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
@@ -41,6 +41,8 @@ observe:
 	prometheus --config.file=monitoring/prometheus/prometheus.yml --storage.tsdb.path=$(HOME_DIR)/prometheus \
 	  --web.listen-address=$(PROMETHEUS_BIND) --log.level=warn & \
 	echo "targets: http://$(PROMETHEUS_BIND)/targets, rules: http://$(PROMETHEUS_BIND)/alerts; Ctrl-C ends both"; \
+	echo "Grafana: add http://$(PROMETHEUS_BIND) as a data source of type Prometheus (Connections), then import (Dashboards, New, Import)"; \
+	echo "  $(CURDIR)/monitoring/grafana/service.json, loop.json and model.json"; \
 	wait
 
 demo: $(VENV)/.ready
@@ -106,6 +108,10 @@ lock: $(VENV)/bin/python
 	$(BIN)/uv $(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv $(LOCK) requirements-mutants.in -o requirements-mutants.txt
 	$(BIN)/uv $(LOCK) --no-deps requirements-boosters.in -o requirements-boosters.txt
+
+# what Grafana imports, from monitoring/grafana/panels.py; a test says when this was forgotten
+dashboards: $(VENV)/.ready-dev
+	$(BIN)/python -m monitoring.grafana.dashboards
 
 clean:
 	rm -rf $(VENV) .evergreen .evergreen-demo examples/bikes/*.csv.gz
