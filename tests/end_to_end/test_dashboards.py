@@ -1,0 +1,213 @@
+"""Debian's Prometheus scrapes service and monitor during a replay of the example: every panel has something to show, the journal's."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from monitoring.local.replay import Replayed, replay
+from monitoring.local.up import addresses
+from tests.end_to_end.system import Example, Launch, System
+from tests.patience import until
+from tests.ports import free_port
+from training.clock import to_us
+from training.dataset.dataset import read_table
+
+REPOSITORY = Path(__file__).parents[2]
+DASHBOARDS = ("service", "loop", "model")
+UNTIL = datetime(2024, 4, 15, tzinfo=UTC)  # six weeks past the new district: retrainings, a baseline, an episode
+SCRAPE = "1s"
+
+# What a calm replay has no series of, by dashboard, panel and legend, and what it would take.
+WITHOUT_TROUBLE = {
+    ("service", "Refused", "{{reason}}"): "a refused request",
+    ("service", "Refused", "deadline of {{model}}"): "a request past its deadline",
+    ("service", "Rows of a batch", "50 %"): "callers at once of a model that is expensive",
+    ("service", "Rows of a batch", "95 %"): "callers at once of a model that is expensive",
+    ("service", "Rows of a batch", "99 %"): "callers at once of a model that is expensive",
+    ("service", "Values that break the schema", "{{model}} {{code}}"): "a value that breaks the schema",
+    ("service", "Values that break the schema", "{{model}} ignored"): "a column nobody asked for",
+    ("service", "Champions followed", "refused: {{reason}}"): "a damaged artifact",
+    ("loop", "Ticks that failed", "{{model}}"): "a tick that fails",
+    ("loop", "Messages", "{{destination}}"): "a webhook or mail",
+    ("loop", "Messages", "{{destination}} {{outcome}}"): "a webhook or mail",
+    ("loop", "Silence", "{{model}}"): "a model whose time is that of arrival",
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("dashboards"),
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed: the dashboards' panels are NOT looked at"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """One that runs."""
+
+    url: str
+
+    def ask(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and the value of every series of an instant query."""
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expr}, timeout=60)
+        assert answer.status_code == 200, f"{expr}: {answer.text}"
+        return [(one["metric"], float(one["value"][1])) for one in answer.json()["data"]["result"]]
+
+    def ask_over(self, expr: str, since: float) -> list[float]:
+        """Return the values of a query from a moment on until now, as a panel with lines asks for them."""
+        step = max(1.0, (time.time() - since) / 1000)
+        asked = {"query": expr, "start": str(since), "end": str(time.time()), "step": str(step)}
+        answer = httpx.get(f"{self.url}/api/v1/query_range", params=asked, timeout=60)
+        assert answer.status_code == 200, f"{expr}: {answer.text}"
+        return [float(value) for one in answer.json()["data"]["result"] for _, value in one["values"]]
+
+    def is_ready(self) -> bool:
+        """Return whether it answers queries."""
+        try:
+            return httpx.get(f"{self.url}/-/ready", timeout=60).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def reaches_all(self) -> bool:
+        """Return whether it has scraped service and monitor."""
+        return sorted((labels["job"], up) for labels, up in self.ask("up")) == [("evergreen-monitor", 1.0), ("evergreen-service", 1.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """A replay that Prometheus has looked at."""
+
+    system: System
+    replayed: Replayed
+    prometheus: Prometheus
+    since: float
+
+    def numbers(self, target: dict[str, Any]) -> list[float]:
+        """Return the numbers a panel's query has to show."""
+        expr = target["expr"].replace("$__rate_interval", "1m").replace("$model", self.system.spec.model)
+        values = [value for _, value in self.prometheus.ask(expr)] if target["instant"] else self.prometheus.ask_over(expr, self.since)
+        return [value for value in values if math.isfinite(value)]
+
+
+@contextmanager
+def scraping(system: System, folder: Path) -> Iterator[Prometheus]:
+    """Run Prometheus by the repository's configuration, on the ports of a system."""
+    config = yaml.safe_load((REPOSITORY / "monitoring" / "prometheus" / "prometheus.yml").read_text())
+    ports = {"evergreen-service": "service", "evergreen-monitor": "monitoring"}
+    for job in config["scrape_configs"]:
+        job["static_configs"][0]["targets"] = [addresses(system.bench.environment)[ports[job["job_name"]]]]
+    config["global"] = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE, "scrape_timeout": SCRAPE}
+    config["rule_files"] = [str(REPOSITORY / "monitoring" / "prometheus" / "rules.yml")]
+    del config["alerting"]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
+    prometheus = Prometheus(f"http://{address}")
+    try:
+        until(prometheus.is_ready, lambda: (folder / "log").read_text())
+        until(prometheus.reaches_all, lambda: str(prometheus.ask("up")))
+        yield prometheus
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def scraped(launch: Launch, example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    """Replay the first months of the example's year, and wait until the last scrape tells of the last slot."""
+    folder = example(0, True, False)
+    text = (folder / "model.yaml").read_text()
+    with_segments = text.replace("  every: 7d\n", "  every: 7d\n  segments: [fare_plan]\n")  # of 200 labels and more in four weeks
+    assert with_segments != text
+    (folder / "model.yaml").write_text(with_segments)
+    system = launch(folder / "model.yaml")
+    rows = read_table(folder / "live.csv.gz", system.spec.schema)
+    rows = rows.between(int(rows.time_us[0]), to_us(UNTIL))
+    with scraping(system, tmp_path_factory.mktemp("prometheus")) as prometheus:
+        since = time.time()
+        replayed = replay(rows, system.spec, system.url, database=system.bench.database)
+        last = replayed.slots[-1].slot_us / 1e6
+        expr = "evergreen_drift_last_evaluated_timestamp_seconds"
+        until(lambda: [value for _, value in prometheus.ask(expr)] == [last], lambda: f"{prometheus.ask(expr)}, not {last}")
+        yield Scraped(system, replayed, prometheus, since)
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    content = json.loads((REPOSITORY / "monitoring" / "grafana" / f"{name}.json").read_text())
+    return [panel for panel in content["panels"] if panel["type"] != "row"]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_query_of_a_panel_has_a_number_to_show(name: str, scraped: Scraped) -> None:
+    asked = {(name, panel["title"], target["legendFormat"]): target for panel in panels(name) for target in panel["targets"]}
+
+    empty = {key for key, target in asked.items() if not scraped.numbers(target)}
+
+    assert empty - set(WITHOUT_TROUBLE) == set()
+
+
+def test_what_is_excused_is_a_query_there_is() -> None:
+    there = {(name, panel["title"], target["legendFormat"]) for name in DASHBOARDS for panel in panels(name) for target in panel["targets"]}
+
+    assert set(WITHOUT_TROUBLE) - there == set()
+
+
+def test_what_prometheus_has_is_what_the_journal_has(scraped: Scraped) -> None:
+    bench, model = scraped.system.bench, scraped.system.spec.model
+    last, counts = bench.journal.slot_verdicts(model)
+    assert last is not None
+    harm = last.evidence["performance"]["harm"]
+    [live, *_] = [one for one in last.evidence["live"] if not one["segment"]]
+    outcomes = Counter(slot.outcome for slot in scraped.replayed.slots)
+    journal = {
+        f'evergreen_verdict{{verdict="{last.verdict}"}}': 1.0,
+        **{f'evergreen_verdicts_total{{verdict="{kind}"}}': float(n) for kind, n in counts.items()},
+        **{f'evergreen_promotions_total{{decision="{name}"}}': float(outcomes[name]) for name in ("promoted", "refused")},
+        "evergreen_drift_episodes_opened_total": float(bench.journal.episodes_opened(model)),
+        "evergreen_quarantines": float(len(bench.journal.quarantines(model))),
+        "evergreen_labelled_ratio": last.evidence["labels"]["coverage"],
+        "evergreen_drift_evidence_threshold_log10": last.evidence["drift"]["log10_threshold"],
+        "evergreen_performance_evidence_log10": harm["log10_evidence"],
+        "evergreen_performance_evidence_threshold_log10": harm["log10_threshold"],
+        f'evergreen_live_score{{segment="",metric="{live["metric"]}"}}': live["value"],
+        "evergreen_live_score_low": live["low"],
+        "evergreen_live_score_high": live["high"],
+    }
+
+    until(
+        lambda: scraped_values(scraped.prometheus, journal) == journal,
+        lambda: f"{scraped_values(scraped.prometheus, journal)}, not {journal}",
+    )
+
+    assert sum(counts.values()) == len(scraped.replayed.slots)
+
+
+def test_the_rows_of_the_log_are_those_that_were_answered(scraped: Scraped) -> None:
+    expr = "evergreen_prediction_log_rows"
+
+    until(
+        lambda: [value for _, value in scraped.prometheus.ask(expr)] == [len(scraped.replayed.rows)],
+        lambda: str(scraped.prometheus.ask(expr)),
+    )
+
+
+def scraped_values(prometheus: Prometheus, names: dict[str, float]) -> dict[str, float]:
+    """Return the one value each of some queries has; those that have none, or several, are left out."""
+    answers = {name: prometheus.ask(name) for name in names}
+    return {name: series[0][1] for name, series in answers.items() if len(series) == 1}
