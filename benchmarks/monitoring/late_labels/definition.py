@@ -17,8 +17,8 @@ DUE = 0.95
 Times = npt.NDArray[np.int64]
 
 
-def blind_by_definition(
-    spec: ModelSpec, slots: Sequence[int], time_us: Times, delay_us: Floats, rank: Floats, maturity_us: int
+def blind_by_definition(  # 7 parameters: a stream, how its labels come, and when one looks
+    spec: ModelSpec, slots: Sequence[int], time_us: Times, delay_us: Floats, rank: Floats, maturity_us: int, first_us: int
 ) -> list[bool]:
     """Return of each slot whether fewer than `performance.minimum_rows` mature, covered, labelled rows came in twice the time they take.
 
@@ -30,6 +30,8 @@ def blind_by_definition(
         Of each row's score, 0 to 1: coverage is wanted of each third.
     maturity_us
         How late labels truly are.
+    first_us
+        When the first label came, of whatever row: before that a model has no labels, which is not blind.
     """
     width_us, every_us = duration_us(spec.watching.bucket), duration_us(spec.watching.every)
     least, wanted = DUE * spec.labels.coverage, spec.watching.performance.minimum_rows
@@ -40,7 +42,7 @@ def blind_by_definition(
         end = int(np.searchsorted(time_us, slot_us - maturity_us, side="left"))
         has = time_us[:end] + delay_us[:end] < slot_us
         needed = int(np.ceil(wanted / least))
-        if end < needed:
+        if end < needed or slot_us <= first_us:
             blind.append(False)
             continue
         span_us = max(2 * (slot_us - int(time_us[end - needed])), every_us)

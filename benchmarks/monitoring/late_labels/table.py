@@ -44,6 +44,7 @@ FEEDS = (
 )
 WORST, KEPT, MOST_BLIND = -0.005, 0.8, 0.02
 A_MINUTE_US = 60_000_000
+NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,13 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         rank = (rankdata(never.score, method="ordinal") - 0.5) / len(live)
         slow = stream.is_slow(live, feed.slow)
         labels = labels_of(feed, delay, too_late, live.time_us, slow, rank)
-        watched = loop.replay(live, _feedback(live, labels, spec))
+        feedback = _feedback(live, labels, spec)
+        watched = loop.replay(live, feedback)
         loop.close()
     in_time = replace(labels, delay_us=np.where(labels.delay_us > duration_us(too_late), np.inf, labels.delay_us))
     mature_us = maturity_us(in_time, delay, slow)
     slots = [one.slot_us for one in watched.slots]
-    defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us)
+    defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us, int(feedback.at_us.min(initial=NEVER)))
     called = [one.blind is not None for one in watched.slots]
     late, needless = late_and_needless(called, defined)
     reference, reference_low, reference_promotions = _reference(stream, history, mature_us, runs)

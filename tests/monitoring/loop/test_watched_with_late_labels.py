@@ -39,13 +39,16 @@ def test_a_feed_that_is_not_known_is_refused_by_name() -> None:
         Feed.parse("clas factor=2")
 
 
-@pytest.mark.parametrize(("text", "first"), [("in-time", None), ("stops at=0.5", 112), ("stops at=0.0", 14)])
-def test_slots_are_blind_once_labels_stopped_for_two_maturities(text: str, first: int | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "came", "first"), [("in-time", 1, None), ("stops at=0.5", 1, 112), ("stops at=0.0", 50, 56), ("stops at=0.0", 999, None)]
+)
+def test_slots_are_blind_once_labels_stopped_for_two_maturities(text: str, came: int, first: int | None) -> None:
     labels = labels_of(Feed.parse(text), DAY, 90 * DAY, TIMES, IS_SLOW, RANK)
     slots = range(7, 200, 7)
+    matured_us = maturity_us(labels, DAY, IS_SLOW)
 
     blind = blind_by_definition(
-        parse_spec(MODEL_FILE), [slot * DAY_US for slot in slots], TIMES, labels.delay_us, RANK, maturity_us(labels, DAY, IS_SLOW)
+        parse_spec(MODEL_FILE), [slot * DAY_US for slot in slots], TIMES, labels.delay_us, RANK, matured_us, came * DAY_US
     )
 
     assert next((slot for slot, is_blind in zip(slots, blind, strict=True) if is_blind), None) == first
