@@ -16,7 +16,7 @@ from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTe
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
 from monitoring.performance.live_scores import MOST_SEGMENTS, baseline_of, bucket_losses
-from monitoring.performance.yardsticks import yardsticks
+from monitoring.performance.yardsticks import REFUSE, yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.clock import duration_us
@@ -24,11 +24,12 @@ from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
-from training.registry.aliases import MOVES, PROMOTE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
 LONGEST_WAIT = timedelta(days=90)  # until a segment has its baseline; so much is read at each slot meanwhile
+REFUSALS = 2  # by the gate, of challengers of a model that is worse than it should be: nothing better can be learned
+LEDGER_LINES = 200
 RENEW_BASELINE = "renew_baseline"  # the ledger's word for it
 
 
@@ -128,19 +129,27 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
         judged = _against_promise(matured, record, judged.watch, live)
     if judged.watch.harm is not None:
         judged = _against_baseline(matured, judged.watch, live, rule)
-    return replace(judged, yardsticks=yardsticks(matured.stores, spec, record, rows))
+    is_worse = judged.tested is not None and judged.tested.is_degraded
+    last = next(iter(matured.stores.registry.ledger(spec.model, 1)), None)
+    noticed = judged.watch.noticed(0 if last is None else last.seq, is_worse=is_worse)
+    return replace(judged, watch=noticed, yardsticks=yardsticks(matured.stores, spec, record, rows))
 
 
 def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: str, slot_us: int) -> PerformanceWatch:
-    """Return the watch as of a slot: a champion that is new answers since the slot before, a baseline may have been renewed by hand."""
-    if watch.champion != champion:
-        moves = [line for action in MOVES if (line := stores.registry.last_line(spec.model, action)) is not None]
-        is_return = bool(moves) and max(moves, key=lambda line: line.seq).action != PROMOTE
-        watch = watch.under(champion, slot_us - duration_us(spec.watching.every), is_return=is_return)
+    """Return the watch as of a slot: under a champion that is new, with a baseline that was renewed, or that nothing could better.
+
+    Where the gate refused two challengers while the model was worse than it should be, nothing better can be learned now: so it is.
+    """
+    from_us = slot_us - duration_us(spec.watching.every)
+    watch = watch.under(champion, from_us)
     line = stores.registry.last_line(spec.model, RENEW_BASELINE)
     if line is not None and line.seq > watch.renewal:
-        return watch.accepted(slot_us - duration_us(spec.watching.every), line.seq)
-    return watch
+        return replace(watch.accepted(from_us), renewal=line.seq)
+    if watch.worse_since is None:
+        return watch
+    lines = stores.registry.ledger(spec.model, LEDGER_LINES)
+    refused = [one for one in lines if one.action == REFUSE and one.seq > watch.worse_since and "gain_low" in one.evidence]
+    return watch.accepted(from_us) if len(refused) >= REFUSALS else watch
 
 
 def rule_of(spec: ModelSpec) -> Rule:

@@ -106,7 +106,9 @@ class PerformanceWatch:
     renewal
         The last ledger line by which a person renewed the baseline.
     is_accepted
-        Whether a person renewed it under this champion: then it is not held to what was known of it before.
+        Whether it is as it is, by a person or because nothing better could be learned: then it is not held to what was known before.
+    worse_since
+        The last ledger line before it was worse than it should be; None where it is not.
     """
 
     champion: str = ""
@@ -117,37 +119,38 @@ class PerformanceWatch:
     segments: Mapping[str, SegmentWatch] = field(default_factory=dict)
     renewal: int = 0
     is_accepted: bool = False
+    worse_since: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it is worse than the baseline, as far as is known."""
         return self.harm is not None and self.harm.is_open
 
-    def under(self, champion: str, from_us: int, *, is_return: bool) -> Self:
+    def under(self, champion: str, from_us: int) -> Self:
         """Return it under a champion that answers from a model time on.
 
-        The baseline is the model's and is kept. Where the model had got worse, another version is the end of that: an earlier one that
-        comes back is held to the same baseline anew, of a new one the baseline is learned anew. So it is with a segment.
+        The baseline is the model's and is kept. Where the model, or a segment, had got worse, another version is the end of that episode:
+        it is held to the same baseline anew.
         """
         if champion == self.champion:
             return self
-        after = replace(self, champion=champion, is_accepted=False)
-        if self.is_open and not is_return:
-            return after.renewed(from_us)
-        segments = {
-            name: _under(one, from_us, is_return=is_return) if one.harm is not None and one.harm.is_open else one
-            for name, one in self.segments.items()
-        }
-        return replace(after, harm=self.harm.anew(from_us) if self.harm is not None and self.is_open else self.harm, segments=segments)
+        segments = {name: replace(one, harm=_anew(one.harm, from_us)) for name, one in self.segments.items()}
+        return replace(self, champion=champion, harm=_anew(self.harm, from_us), segments=segments, is_accepted=False, worse_since=None)
 
     def renewed(self, at_us: int) -> Self:
         """Return it with a baseline still to be learned, of rows from a model time on; those before it are spent."""
         tested_us = max(self.tested_us, at_us)
-        return type(self)(self.champion, tested_us, at_us, renewal=self.renewal, is_accepted=self.is_accepted)
+        return replace(self, tested_us=tested_us, since_us=at_us, harm=None, score=None, segments={})
 
-    def accepted(self, at_us: int, renewal: int) -> Self:
-        """Return it after a person said that it is so now."""
-        return replace(self, renewal=renewal, is_accepted=True).renewed(at_us)
+    def accepted(self, at_us: int) -> Self:
+        """Return it as it is now: the baseline is learned anew, and the champion not held to what was known of it."""
+        return replace(self.renewed(at_us), is_accepted=True, worse_since=None)
+
+    def noticed(self, line: int, *, is_worse: bool) -> Self:
+        """Return it with the ledger line behind which it is worse than it should be, if it is."""
+        if not is_worse:
+            return replace(self, worse_since=None)
+        return self if self.worse_since is not None else replace(self, worse_since=line)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is no column of its own as plain JSON values."""
@@ -161,6 +164,7 @@ class PerformanceWatch:
             },
             "renewal": self.renewal,
             "is_accepted": self.is_accepted,
+            "worse_since": self.worse_since,
         }
 
     @classmethod
@@ -185,11 +189,12 @@ class PerformanceWatch:
             {name: SegmentWatch(one["since_us"], _harm(one["harm"])) for name, one in stored["segments"].items()},
             stored["renewal"],
             stored["is_accepted"],
+            stored["worse_since"],
         )
 
 
-def _under(one: SegmentWatch, from_us: int, *, is_return: bool) -> SegmentWatch:
-    return replace(one, harm=one.harm.anew(from_us)) if is_return and one.harm is not None else SegmentWatch(from_us)
+def _anew(harm: HarmWatch | None, from_us: int) -> HarmWatch | None:
+    return harm.anew(from_us) if harm is not None and harm.is_open else harm
 
 
 def _harm(stored: Mapping[str, Any] | None) -> HarmWatch | None:

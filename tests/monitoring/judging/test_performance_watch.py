@@ -65,42 +65,40 @@ def test_an_episode_ends_when_losses_are_back_and_the_baseline_is_kept(worse: Pe
     assert back.after(days(81, 20, 0.4), RULE).is_open
 
 
-def test_a_promotion_keeps_the_baseline_of_a_model_that_did_not_get_worse(calm: PerformanceWatch) -> None:
-    assert calm.under("v2", 40 * DAY_US, is_return=False) == replace(calm, champion="v2")
-    assert calm.under("v1", 40 * DAY_US, is_return=False) is not None
+def test_another_version_keeps_the_baseline_and_the_evidence_of_a_model_that_did_not_get_worse(calm: PerformanceWatch) -> None:
+    assert calm.under("v2", 40 * DAY_US) == replace(calm, champion="v2")
 
 
-def test_a_promotion_ends_an_episode_and_the_baseline_is_learned_anew(worse: PerformanceWatch) -> None:
-    promoted = worse.under("v2", 60 * DAY_US, is_return=False)
+def test_another_version_ends_an_episode_and_is_held_to_the_same_baseline(worse: PerformanceWatch) -> None:
+    other = replace(worse, worse_since=7).under("v2", 60 * DAY_US)
 
-    assert promoted == PerformanceWatch("v2", 60 * DAY_US, 60 * DAY_US)
-    assert worse.under("v1", 60 * DAY_US, is_return=False) == worse
-
-
-def test_a_rollback_ends_an_episode_and_what_comes_back_is_held_to_the_same_baseline(worse: PerformanceWatch) -> None:
-    back = worse.under("v0", 60 * DAY_US, is_return=True)
-
-    assert (back.champion, harm_of(back).null, back.is_open, back.tested_us) == ("v0", harm_of(worse).null, False, worse.tested_us)
-    assert harm_of(back).state.through_us == 60 * DAY_US
-    assert harm_of(after(back, days(55, 20, 0.4))).state.through_us == 75 * DAY_US
+    assert (other.champion, harm_of(other).null, other.is_open, other.worse_since) == ("v2", harm_of(worse).null, False, None)
+    assert harm_of(other).state.through_us == 60 * DAY_US
+    assert after(other, days(55, 25, 0.4)).is_open
+    assert worse.under("v1", 60 * DAY_US) == worse
 
 
 def test_another_version_ends_the_episodes_of_segments_too(calm: PerformanceWatch, worse: PerformanceWatch) -> None:
     segments = {"place=hill": SegmentWatch(DAY_US, harm_of(calm)), "place=lake": SegmentWatch(DAY_US, harm_of(worse))}
-    watch = replace(calm, segments=segments)
 
-    promoted, back = (watch.under("v2", 60 * DAY_US, is_return=is_return).segments for is_return in (False, True))
+    other = replace(calm, segments=segments).under("v2", 60 * DAY_US).segments
 
-    assert promoted["place=hill"] == back["place=hill"] == segments["place=hill"]
-    assert promoted["place=lake"] == SegmentWatch(60 * DAY_US)
-    assert back["place=lake"] == SegmentWatch(DAY_US, harm_of(worse).anew(60 * DAY_US))
+    assert other["place=hill"] == segments["place=hill"]
+    assert other["place=lake"] == SegmentWatch(DAY_US, harm_of(worse).anew(60 * DAY_US))
 
 
-def test_a_person_renews_the_baseline_and_the_next_champion_is_held_to_what_is_known_of_it(worse: PerformanceWatch) -> None:
-    accepted = worse.accepted(70 * DAY_US, 12)
+def test_what_is_accepted_has_its_baseline_learned_anew_until_another_version_comes(worse: PerformanceWatch) -> None:
+    accepted = replace(worse, renewal=12, worse_since=7).accepted(70 * DAY_US)
 
     assert accepted == PerformanceWatch("v1", 70 * DAY_US, 70 * DAY_US, renewal=12, is_accepted=True)
-    assert accepted.under("v2", 80 * DAY_US, is_return=False) == replace(accepted, champion="v2", is_accepted=False)
+    assert accepted.under("v2", 80 * DAY_US) == replace(accepted, champion="v2", is_accepted=False)
+
+
+def test_it_is_worse_since_the_first_line_at_which_it_was(calm: PerformanceWatch) -> None:
+    first = calm.noticed(7, is_worse=True)
+
+    assert first.noticed(9, is_worse=True).worse_since == 7
+    assert first.noticed(9, is_worse=False).worse_since is None
 
 
 def test_what_is_handed_on_is_read_as_it_was_written(calm: PerformanceWatch, worse: PerformanceWatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitoring.cli.main import run
-from monitoring.journal.tables import VerdictRecord
+from monitoring.journal.tables import RETRAIN, VerdictRecord
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, weather
 from training.registry.tables import Cause
 from training.schema.rows import Rows
@@ -47,24 +47,38 @@ def test_rows_are_held_to_the_holdout_until_the_model_has_a_baseline_of_its_own(
     assert last["baseline"]["value"] == pytest.approx(last["harm"]["baseline"], abs=1e-6)
 
 
-def test_a_model_that_got_worse_is_retrained_and_its_baseline_learned_anew(world: World) -> None:
+def test_a_model_that_got_worse_is_retrained_and_the_next_version_held_to_the_same_baseline(world: World) -> None:
     first, watch = world.champion, world.monitor()
     for start, days in ((60, 70), (130, 4), (134, 60)):  # by the one that is promoted on day 133 the last ones are answered
         world.answer(weather(1, start, days, flipped_from=116))
         world.settle(watch)
 
     verdicts = by_day(world)
-    assert degraded(world) == [119, 126, 133]
-    assert [verdicts[day].verdict for day in (119, 126, 133)] == ["retrain", "watch", "retrain"]
+    assert [verdicts[day].verdict for day in (119, 126, 133, 154)] == ["retrain", "watch", "retrain", "retrain"]
     assert verdicts[119].reasons[0].startswith("log_loss ")
     assert "since 1970-04-27 00:00 is worse than" in verdicts[119].reasons[0]
     assert world.champion != first
-    tests = [verdicts[day].evidence["performance"] for day in (147, 182)]
-    assert [tested["source"] for tested in tests] == ["the gate's rows", "the model's first 38 days"]
     carry = world.stores.journal.carry("rain").performance
     assert carry.harm is not None
-    assert (carry.champion, carry.since_us) == (world.champion, 133 * DAY_US)
-    assert carry.harm.null.baseline.start_us >= carry.since_us
+    assert (carry.champion, carry.harm.null.baseline.end_us) == (world.champion, 98 * DAY_US)
+    assert degraded(world) == list(range(119, 190, 7))  # it learned from before the flip too, and is .79 where .45 was usual
+    since = verdicts[140].evidence["performance"]["harm"]["since_us"]
+    assert since >= 133 * DAY_US
+
+
+def test_where_nothing_better_can_be_learned_it_is_so_and_the_baseline_is_learned_anew(make: Callable[..., World]) -> None:
+    world = make(model_file=MODEL_FILE.replace("gate: {rows: 200", "gate: {minimum_gain: 9, rows: 200"))
+    world.answer(weather(1, 60, 130, flipped_from=116))
+
+    world.settle(world.monitor())
+
+    runs = [run.slot_us // DAY_US for run in reversed(world.stores.journal.runs("rain", RETRAIN))]
+    assert (runs, world.actions()) == ([119, 133], ["promote", "refuse", "refuse"])
+    assert degraded(world) == [119, 126, 133]
+    assert "it is learned anew, and 240 of 1500 live rows" in by_day(world)[140].evidence["no_baseline"]
+    carry = world.stores.journal.carry("rain").performance
+    assert carry.harm is not None
+    assert (carry.harm.null.baseline.start_us, carry.is_open) == (133 * DAY_US, False)
 
 
 def test_what_passes_by_itself_is_an_episode_that_ends_and_the_baseline_is_kept(make: Callable[..., World]) -> None:
