@@ -19,11 +19,12 @@ import numpy.typing as npt
 import orjson
 from scipy import special
 
-from training.evaluation.losses import CALIBRATION_BINS, absolute_errors, brier_losses, class_index, log_losses
+from training.evaluation.losses import CALIBRATION_BINS, brier_losses, class_index, log_losses
 from training.schema.prediction import Prediction
 
 SCORE_BINS = 200
 MOST_RANKED = 32
+FARTHEST = 1e60  # numbers beyond it are counted as if they were there: fourth powers of errors are added up
 """Of more classes no scores are kept, so ROC AUC is not known live."""
 _FARTHEST = 10.0  # log odds of the last inner edges: beyond lie one in 22,000
 _FORMAT = 1
@@ -259,8 +260,9 @@ def count_outcomes(
 
 
 def _of_values(group: Places, y: Floats, prediction: Prediction, rows: list[int]) -> list[OutcomeSums]:
-    groups, errors = len(rows), absolute_errors(y, prediction)
-    signed = np.asarray(prediction.label, np.float64) - y
+    y = np.clip(y, -FARTHEST, FARTHEST)
+    groups, signed = len(rows), np.clip(np.asarray(prediction.label, np.float64), -FARTHEST, FARTHEST) - y
+    errors = np.abs(signed)
     losses = _losses(group, groups, {"absolute_error": errors, "squared_error": errors**2, "error": signed})
     means = np.bincount(group, y, groups) / np.bincount(group, minlength=groups)
     squares = np.bincount(group, (y - means[group]) ** 2, groups)

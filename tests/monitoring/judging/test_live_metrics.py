@@ -302,3 +302,15 @@ def test_sums_of_a_newer_format_are_refused() -> None:
 
     with pytest.raises(ValueError, match="format 99, wanted 1: a newer Evergreen wrote them"):
         OutcomeSums.from_bytes(zlib.compress(b'{"v":99}'))
+
+
+def test_a_number_that_is_no_number_of_this_world_breaks_no_sum() -> None:
+    y = np.array([1.0, 2.0, 1e200, 3.0])
+
+    sums = count_outcomes(np.array([0, 0, 0, 1]), y, Prediction(np.array([1.0, 2.5, 3.0, -1e300])), (), is_binary=False)
+
+    for one in (*sums, add_up(sums)):
+        loss = Reading("mae").bucket_loss(0, one)
+        assert math.isfinite(loss.mean)
+        assert math.isfinite(loss.variance)
+        assert OutcomeSums.from_bytes(one.to_bytes()) == one
