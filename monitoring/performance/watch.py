@@ -24,6 +24,7 @@ from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
+from training.registry.aliases import MOVES, PROMOTE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
@@ -122,10 +123,10 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
         return Judged(None, HarmTest.of(watch, None, rule), watch)
     share = cohorts.share(watch.tested_us, covered_only=True)
     live = score(rows.rows.labels, rows.prediction, spec.watched_by, coverage=share, weights=rows.weights)
-    if live is None:
-        return Judged(None, HarmTest.of(watch, None, rule), watch)
     judged = Judged(live, None, replace(watch, tested_us=end_us))
     if watch.harm is None:
+        if live is None:  # the metric is not defined on these rows: they wait for more
+            return Judged(None, None, watch)
         judged = _against_promise(matured, record, judged.watch, live)
     if judged.watch.harm is not None:
         judged = _against_baseline(matured, judged.watch, live, rule)
@@ -141,7 +142,10 @@ def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: st
     Where the gate refused two challengers while the model was worse than it should be, nothing better can be learned now: so it is.
     """
     from_us = slot_us - duration_us(spec.watching.every)
-    watch = watch.under(champion, from_us)
+    if watch.champion != champion:
+        moves = [line for action in MOVES if (line := stores.registry.last_line(spec.model, action)) is not None]
+        is_return = bool(moves) and max(moves, key=lambda line: line.seq).action != PROMOTE
+        watch = watch.under(champion, slot_us if is_return else from_us, is_return=is_return)  # until now others answered, too
     line = stores.registry.last_line(spec.model, RENEW_BASELINE)
     if line is not None and line.seq > watch.renewal:
         return replace(watch.accepted(from_us), renewal=line.seq)
@@ -158,7 +162,7 @@ def rule_of(spec: ModelSpec) -> Rule:
     return Rule(duration_us(watching.bucket), watching.promise / timedelta(days=1), HARM_SHARE)
 
 
-def _against_baseline(matured: Matured, watch: PerformanceWatch, live: Score, rule: Rule) -> Judged:
+def _against_baseline(matured: Matured, watch: PerformanceWatch, live: Score | None, rule: Rule) -> Judged:
     if watch.harm is None:
         return Judged(live, None, watch)
     watch = replace(watch, harm=watch.harm.after(matured.losses(watch.harm.state.through_us), rule))

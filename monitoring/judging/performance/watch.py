@@ -53,8 +53,18 @@ class HarmWatch:
         return self.null.center - self.null.baseline.upper - (0.0 if self.null.rest is None else self.null.rest.level)
 
     def after(self, losses: Sequence[BucketLoss], rule: Rule, rest: Mapping[int, BucketLoss] | None = None) -> Self:
-        """Return it after some more buckets, in order; those that were looked at are left out. `rest` as in `harm.advance`."""
-        state = advance(self.state, self.null, rule, [one for one in losses if one.bucket_us >= self.state.through_us], rest)
+        """Return it after some more buckets, in order, one by one or together; those that were looked at are left out.
+
+        `rest` as in `harm.advance`.
+        """
+        after = self
+        for one in losses:
+            if one.bucket_us >= after.state.through_us:
+                after = after._after_one(one, rule, rest)
+        return after
+
+    def _after_one(self, loss: BucketLoss, rule: Rule, rest: Mapping[int, BucketLoss] | None) -> Self:
+        state = advance(self.state, self.null, rule, [loss], rest)
         if state.alarm_us is None:
             return replace(self, state=state)
         evidence = state.log_evidence
@@ -126,16 +136,20 @@ class PerformanceWatch:
         """Whether it is worse than the baseline, as far as is known."""
         return self.harm is not None and self.harm.is_open
 
-    def under(self, champion: str, from_us: int) -> Self:
+    def under(self, champion: str, from_us: int, *, is_return: bool = False) -> Self:
         """Return it under a champion that answers from a model time on.
 
         The baseline is the model's and is kept. Where the model, or a segment, had got worse, another version is the end of that episode:
-        it is held to the same baseline anew.
+        it is held to the same baseline anew; as is one that returns, which answers for nothing that the one before it did.
         """
         if champion == self.champion:
             return self
-        segments = {name: replace(one, harm=_anew(one.harm, from_us)) for name, one in self.segments.items()}
-        return replace(self, champion=champion, harm=_anew(self.harm, from_us), segments=segments, is_accepted=False, worse_since=None)
+
+        def anew(harm: HarmWatch | None) -> HarmWatch | None:
+            return harm.anew(from_us) if harm is not None and (harm.is_open or is_return) else harm
+
+        segments = {name: replace(one, harm=anew(one.harm)) for name, one in self.segments.items()}
+        return replace(self, champion=champion, harm=anew(self.harm), segments=segments, is_accepted=False, worse_since=None)
 
     def renewed(self, at_us: int) -> Self:
         """Return it with a baseline still to be learned, of rows from a model time on; those before it are spent."""
@@ -191,10 +205,6 @@ class PerformanceWatch:
             stored["is_accepted"],
             stored["worse_since"],
         )
-
-
-def _anew(harm: HarmWatch | None, from_us: int) -> HarmWatch | None:
-    return harm.anew(from_us) if harm is not None and harm.is_open else harm
 
 
 def _harm(stored: Mapping[str, Any] | None) -> HarmWatch | None:

@@ -65,6 +65,26 @@ def test_an_episode_ends_when_losses_are_back_and_the_baseline_is_kept(worse: Pe
     assert back.after(days(81, 20, 0.4), RULE).is_open
 
 
+def test_an_episode_is_the_same_whether_buckets_come_one_by_one_or_together(calm: PerformanceWatch) -> None:
+    losses = [*days(31, 7, 0.2), *days(38, 8, 0.4), *days(46, 60, 0.2)]  # labels of months may come at once
+
+    parts = calm
+    for one in losses:
+        parts = after(parts, [one])
+
+    assert not parts.is_open
+    assert after(calm, losses) == parts
+
+
+def test_a_version_that_is_back_answers_for_nothing_that_the_one_before_it_did(calm: PerformanceWatch) -> None:
+    nearly = after(calm, days(31, 4, 0.3))
+
+    back = nearly.under("v0", 40 * DAY_US, is_return=True)
+
+    assert not nearly.is_open
+    assert harm_of(back) == harm_of(nearly).anew(40 * DAY_US)
+
+
 def test_another_version_keeps_the_baseline_and_the_evidence_of_a_model_that_did_not_get_worse(calm: PerformanceWatch) -> None:
     assert calm.under("v2", 40 * DAY_US) == replace(calm, champion="v2")
 
