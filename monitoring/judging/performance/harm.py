@@ -11,9 +11,10 @@ What is won is computed of sums by bucket. A loss of 0 or 1: exactly. Any loss o
     exp(b y - psi(b m) (y / m)^2) <= 1 + b y,   psi(a) = -log(1 - a) - a,   0 <= a < 1
 
 (Fan's inequality: empirical Bernstein without an upper bound of the loss). The bets aim at rises of some standard deviations h of a
-row's loss, b = h / sd, and are averaged. Rows that resemble their neighbours say less than their number: what a bucket wins is taken
-to the power of one over the design effect that the baseline's own blocks show, at the rate of rows of the bucket. A bet to a power
-below 1 is still 1 or less on average; that this is enough where neighbours are alike is approximate, and simulated.
+row's loss, b = h / sd, and are averaged, with one on the mean of a bucket as if it was one row: where losses are fifty times what
+they were, their squares eat up what bets on rows win. Rows that resemble their neighbours say less than their number: what a bucket
+wins is taken to the power of one over the design effect that the baseline's own blocks show, at the rate of rows of the bucket. A
+bet to a power below 1 is still 1 or less on average; that this is enough where neighbours are alike is approximate, and simulated.
 
 Disparity is harm of a segment against the rest. With n_s and n_r rows let a row of the segment weigh n_r / (n_s + n_r), a row of the
 rest n_s / (n_s + n_r). Bets are on segment rows above, and on rest rows below, a level they share except for the gap g between them:
@@ -45,6 +46,7 @@ from monitoring.judging.performance.baseline import BASELINE, Baseline, BucketLo
 EFFECTS = (0.025, 0.05, 0.1, 0.2, 0.4)
 """How far worse the bets expect a row's loss to be, in standard deviations."""
 MOST = 0.9  # of its money a bet risks at most
+BETS = len(EFFECTS) + 1  # the last one is on the mean of a bucket as if it was one row
 HARM_SHARE, DISPARITY_SHARE = 0.25, 0.25  # of the promise; the other half is drift's
 LEAST_OF_SEGMENT = 200  # labelled rows of a segment in its baseline
 IS_BINARY = frozenset({"miss"})
@@ -91,9 +93,12 @@ class Null:
         margin = self.center - self.least
         if self.is_binary and self.rest is not None:
             margin = max(margin, 1 - self.rest.level)
-        if margin <= 0 or self.baseline.variance <= 0:
+        variance = self.baseline.variance
+        if self.is_binary and self.rest is None:  # 0 where nobody was wrong
+            variance = variance or self.center * (1 - self.center)
+        if margin <= 0 or variance <= 0:
             return ()
-        return tuple(min(effect / math.sqrt(self.baseline.variance), MOST / margin) for effect in EFFECTS)
+        return tuple(min(effect / math.sqrt(variance), MOST / margin) for effect in EFFECTS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -181,7 +186,7 @@ class HarmState:
 
     through_us: int
     alarm_us: int | None = None
-    bets: tuple[Bet, ...] = (Bet(),) * len(EFFECTS)
+    bets: tuple[Bet, ...] = (Bet(),) * BETS
 
     @property
     def log_evidence(self) -> float:
@@ -203,7 +208,7 @@ class HarmState:
         True
         """
         bets = tuple(Bet(-math.inf if log_sum is None else log_sum, *rest) for log_sum, *rest in stored["bets"])
-        return cls(stored["through_us"], stored["alarm_us"], bets)
+        return cls(stored["through_us"], stored["alarm_us"], (*bets, *(Bet(),) * (BETS - len(bets))))
 
 
 def advance(
@@ -234,7 +239,8 @@ def advance(
             continue
         won = _won(null, sizes, bucket, other)
         effect = null.baseline.design_effect_at(won.rows * _DAY_US / rule.width_us)
-        bets = tuple(bet.after(bucket.bucket_us, log_days, won, f / effect) for bet, f in zip(bets, won.log_factors, strict=True))
+        after = [bet.after(bucket.bucket_us, log_days, won, f / effect) for bet, f in zip(bets, won.log_factors, strict=False)]
+        bets = (*after, *bets[len(after) :])  # of a segment the last bet is never made
         if alarm_us is None and _log_mean(bets) >= rule.log_threshold:
             alarm_us = through_us
     return HarmState(through_us, alarm_us, bets)
@@ -250,7 +256,8 @@ class _Won(NamedTuple):
 
 def _won(null: Null, bets: tuple[float, ...], bucket: BucketLoss, other: BucketLoss | None) -> _Won:
     if null.rest is None or other is None:
-        return _Won(tuple(_on_rise(null, bet, bucket) for bet in bets), bucket.n, bucket.n * bucket.mean)
+        factors = (*(_on_rise(null, bet, bucket) for bet in bets), _on_mean(null, bucket))
+        return _Won(factors, bucket.n, bucket.n * bucket.mean)
     of_segment, of_rest = other.n / (bucket.n + other.n), bucket.n / (bucket.n + other.n)
     rows = bucket.n * of_segment
     factors = tuple(_on_rise(null, bet * of_segment, bucket) + _on_fall(null, null.rest, bet * of_rest, other) for bet in bets)
@@ -265,6 +272,11 @@ def _on_rise(null: Null, bet: float, losses: BucketLoss) -> float:
     away, risk = mean - center, bet * (center - null.least)
     psi = -math.log1p(-risk) - risk
     return losses.n * (bet * away - psi * (losses.variance + away**2) / (center - null.least) ** 2)
+
+
+def _on_mean(null: Null, losses: BucketLoss) -> float:
+    """Return the logarithm of what is won of a bucket's mean loss: also where it is so far up that bets on rows lose by its square."""
+    return math.log1p(MOST * max((losses.mean - null.center) / (null.center - null.least), -1.0))
 
 
 def _on_fall(null: Null, rest: Rest, bet: float, losses: BucketLoss) -> float:

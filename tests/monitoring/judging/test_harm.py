@@ -17,7 +17,7 @@ from scipy import stats
 
 from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, quarter, rise
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
-from monitoring.judging.performance.harm import HarmState, Null, Rest, Rule, advance, look, null_of, null_of_segment
+from monitoring.judging.performance.harm import BETS, EFFECTS, HarmState, Null, Rest, Rule, advance, look, null_of, null_of_segment
 from training.profiles.phases import DAY_US
 
 RULE = Rule(DAY_US)
@@ -34,13 +34,13 @@ def won_by(null: Null, losses: object, others: object | None = None) -> list[flo
     """What each bet makes of one bucket: its sum over starts is the days of the bucket times the factor."""
     rest = None if others is None else {0: bucket(0, others)}
     state = advance(HarmState(0), null, RULE, [bucket(0, losses)], rest)
-    return [math.exp(bet.log_sum) for bet in state.bets]
+    return [math.exp(bet.log_sum) for bet in state.bets[: len(EFFECTS) if null.rest is not None else BETS]]
 
 
 def expected(null: Null, rows: int, values: dict[float, float], of_others: tuple[int, dict[float, float]] | None = None) -> list[float]:
     """The exact mean of what each bet makes of independent rows that lose some values with some probabilities."""
     count, others = of_others or (0, {0.0: 1.0})
-    total = np.zeros(5)
+    total = np.zeros(len(EFFECTS) if null.rest is not None else BETS)
     for drawn in itertools.product(values, repeat=rows):
         for rest in itertools.product(others, repeat=count):
             chance = math.prod(values[v] for v in drawn) * math.prod(others[v] for v in rest)
@@ -56,7 +56,7 @@ def test_where_as_many_are_wrong_as_may_be_a_bet_wins_nothing_on_average(wrong: 
 
     assert max(means) <= 1 + 1e-12
     if wrong == pytest.approx(null.center):
-        assert means == pytest.approx([1.0] * 5)
+        assert means == pytest.approx([1.0] * BETS)
 
 
 @pytest.mark.parametrize("values", [{0.0: 0.5, 2.3: 0.5}, {1.0: 0.9, 2.5: 0.1}, {0.0: 0.97, 38.0: 0.03}, {0.2: 0.4, 0.9: 0.4, 3.5: 0.2}])
@@ -97,6 +97,7 @@ def test_what_is_worse_wins() -> None:
 
     assert min(binary) > 1
     assert min(distances) > 1
+    assert max(won_by(null_of(OF_DISTANCES, 0.05), [100.0] * 30)[:-1]) < 1 < won_by(null_of(OF_DISTANCES, 0.05), [100.0] * 30)[-1]
     assert min(apart) > 1
 
 
@@ -122,7 +123,7 @@ def test_evidence_is_the_sum_over_all_starts(shares: list[float]) -> None:
 
     state = advance(HarmState(0), null, RULE, in_days(shares))
 
-    for size, bet in zip(null.bets, state.bets, strict=True):
+    for size, bet in zip(null.bets, state.bets[:-1], strict=True):
         gains = [50 * (share * math.log1p(size * (1 - null.center)) + (1 - share) * math.log1p(-size * null.center)) for share in shares]
         since = [math.fsum(gains[start:]) for start in range(len(gains))]
         assert bet.log_sum == pytest.approx(float(np.logaddexp.reduce(since)), abs=1e-9)
@@ -178,12 +179,21 @@ def test_what_gets_better_never_alarms() -> None:
     assert seen.log10_evidence < 1
 
 
-@pytest.mark.parametrize("baseline", [replace(OF_DISTANCES, mean=0.0, variance=0.0, upper=0.0), replace(BASELINE, variance=0.0)])
+@pytest.mark.parametrize(
+    "baseline", [replace(OF_DISTANCES, mean=0.0, variance=0.0, upper=0.0), replace(BASELINE, mean=0.0, variance=0.0, upper=0.0)]
+)
 def test_against_a_baseline_that_never_varied_nothing_is_bet(baseline: Baseline) -> None:
     state = advance(HarmState(0), null_of(baseline, 0.0), RULE, in_days([1.0] * 9))
 
     assert state == HarmState(9 * DAY_US)
     assert not look(state, RULE).is_alarm
+
+
+def test_a_model_without_a_mistake_in_its_baseline_that_makes_some_is_worse() -> None:
+    null = null_of(replace(BASELINE, mean=0.0, variance=0.0, upper=0.0), 0.02)
+
+    assert not look(advance(HarmState(0), null, RULE, in_days([0.0] * 9)), RULE).is_alarm
+    assert look(advance(HarmState(0), null, RULE, in_days([0.2] * 9)), RULE).is_alarm
 
 
 def test_of_a_segment_at_least_two_hundred_labels_are_asked() -> None:
