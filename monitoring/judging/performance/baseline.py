@@ -16,6 +16,7 @@ from training.clock import duration_us
 BASELINE = timedelta(days=28)  # four whole weeks, so that each day of the week weighs alike
 LEAST_ROWS = 1500  # labelled rows below which the baseline's own error would bring alarms: with .20 known from them it is ±.02
 LEAST_BLOCKS = 8  # of which a variance is learned
+FAR = 20.0  # usual distances; a mean of few rows that lose with a long tail is hardly so far
 CHANCE = 3.0  # standard errors by which blocks must vary more than independent rows would
 ONE_SIDED = 0.95
 _DAY_US = duration_us(timedelta(days=1))
@@ -62,7 +63,7 @@ class Baseline:
         By how much more the means of blocks of time vary than those of as many independent rows: the most over lengths from one bucket
         to an eighth of the baseline; 1 where that may be chance, or cannot be known from fewer than eight blocks.
     rows_a_day
-        At which rate of labelled rows that is so: of half as many a day neighbours weigh half as much.
+        At which rate of labelled rows, in buckets that have any, that is so: of half as many a day neighbours weigh half as much.
     upper
         The upper one-sided 95 % bound of the mean, allowing for the design effect: with the tolerance added it is the null of harm.
     segment
@@ -139,17 +140,37 @@ def learn_baseline(
     last = max(int(np.searchsorted(starts + width_us, start_us + duration_us(length))), int(np.searchsorted(rows, least_rows)))
     if last >= len(losses):
         return None
-    return _baseline(losses[: last + 1], loss, width_us)
+    first = losses[: last + 1]
+    return _baseline(first, _without_far(first), loss, width_us)
 
 
-def _baseline(losses: Sequence[BucketLoss], loss: str, width_us: int) -> Baseline:
+def _without_far(losses: Sequence[BucketLoss]) -> Sequence[BucketLoss]:
+    """Leave out buckets whose mean is farther from the median of all than 20 usual distances from it: one mistaken label would hide harm.
+
+    Examples
+    --------
+    >>> buckets = [BucketLoss(number, 50, 1.0 + number % 2 / 10, 0.3) for number in range(20)]
+    >>> len(_without_far([*buckets, BucketLoss(20, 50, 200.0, 2e6)]))
+    20
+    """
+    means = np.array([one.mean for one in losses])
+    away = np.abs(means - np.median(means))
+    errors = np.sqrt(np.median([one.variance for one in losses]) / np.array([one.n for one in losses]))
+    usual = np.maximum(1.4826 * float(np.median(away)), errors)  # of few rows a mean is far by chance
+    near = away <= FAR * usual
+    kept = [one for one, is_near in zip(losses, near.tolist(), strict=True) if is_near]
+    return kept if 2 * len(kept) > len(losses) else losses
+
+
+def _baseline(whole: Sequence[BucketLoss], losses: Sequence[BucketLoss], loss: str, width_us: int) -> Baseline:
+    """Return the baseline of some losses; it spans the whole, also what was left out."""
     starts = np.array([one.bucket_us for one in losses], dtype=np.int64)
     n = np.array([one.n for one in losses], dtype=np.float64)
     means = np.array([one.mean for one in losses])
     total = float(n.sum())
     mean = float(n @ means / total)
     variance = float(n @ (np.array([one.variance for one in losses]) + (means - mean) ** 2) / total)
-    start_us, end_us = int(starts[0]), int(starts[-1]) + width_us
+    start_us, end_us = whole[0].bucket_us, whole[-1].bucket_us + width_us
     effect, blocks = _design_effect((starts - start_us) // width_us, n, means - mean, variance)
     quantile = float(special.ndtri(ONE_SIDED) if effect == 1.0 else special.stdtrit(blocks - 1, ONE_SIDED))
     return Baseline(
@@ -161,7 +182,7 @@ def _baseline(losses: Sequence[BucketLoss], loss: str, width_us: int) -> Baselin
         mean=mean,
         variance=variance,
         design_effect=effect,
-        rows_a_day=total * _DAY_US / (end_us - start_us),
+        rows_a_day=total * _DAY_US / (len(losses) * width_us),  # as a bucket's own rate is told: hours without rows count for neither
         upper=mean + quantile * math.sqrt(variance * effect / total),
         segment=losses[0].segment,
     )

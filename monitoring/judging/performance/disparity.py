@@ -41,7 +41,7 @@ class Disparity:
         look, loss = self.look, WORDS[self.loss]
         since = "" if look.since_us is None else f" since {from_us(look.since_us):%Y-%m-%d %H:%M}"
         return (
-            f"{self.segment} got worse against the rest: {loss} {look.mean:+.4g} on {look.n} rows{since}, {self.before:+.4g} before, "
+            f"{self.segment} got worse against the rest: {loss} {look.mean:+.4g}{since}, {self.before:+.4g} before, "
             f"tolerance {self.tolerance:.3g}; evidence 10^{look.log10_evidence:.1f} of 10^{look.log10_threshold:.1f} days"
         )
 

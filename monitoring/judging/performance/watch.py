@@ -274,6 +274,8 @@ class HarmTest:
         loss = WORDS[base.loss]
         against = f"{base.mean:.4g} in the baseline ({self.source}, {base.n} rows), tolerance {self.tolerance:.3g}"
         covered = "" if self.live is None else f"; {self.live.coverage:.0%} of these predictions are labelled"
+        if not self.null.bets:
+            return f"{what}{loss} cannot be held against {against}: no row of it lost more or less than another{covered}"
         if look.since_us is None:
             return f"{what}{loss} is within {against}; nothing speaks for more{covered}"
         since = f"{loss} {look.mean:.4g} on {look.n} rows since {from_us(look.since_us):%Y-%m-%d %H:%M}"

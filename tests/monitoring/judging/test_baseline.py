@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
+from monitoring.judging.performance.baseline import LEAST_ROWS, Baseline, BucketLoss, learn_baseline
 
 DAY = 86_400_000_000
 HOUR = DAY // 24
@@ -99,3 +99,51 @@ def test_every_baseline_comes_back_as_it_was_stored(rows: list[tuple[int, int, f
     learned = learn_baseline(buckets, "log_loss", DAY, least_rows=1)
 
     assert learned is None or (Baseline.from_dict(learned.to_dict()) == learned and learned.upper >= learned.mean)
+
+
+@pytest.mark.parametrize("outlier", [100.0, 1e4, 1e60])
+def test_one_mistaken_label_does_not_move_the_baseline(outlier: float) -> None:
+    generator = np.random.default_rng(0)
+    rows = np.abs(generator.standard_normal((30, 50)))
+    as_it_was = learn_baseline([of_rows(day, row) for day, row in enumerate(rows)], "absolute_error", DAY)
+    rows[7, 3] = outlier
+
+    mistaken = learn_baseline([of_rows(day, row) for day, row in enumerate(rows)], "absolute_error", DAY)
+
+    assert as_it_was is not None
+    assert mistaken is not None
+    assert mistaken.upper == pytest.approx(as_it_was.upper, rel=0.02)
+    assert (mistaken.start_us, mistaken.end_us) == (as_it_was.start_us, as_it_was.end_us)
+    assert mistaken.n == as_it_was.n - 50
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_bucket_of_long_tails_or_few_rows_is_left_out(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    tails = [of_rows(day, generator.lognormal(0.0, 1.5, 60)) for day in range(30)]
+    few = [of_rows(hour, generator.exponential(1.0, 1 + hour % 3)) for hour in range(1500)]
+
+    learned = [learn_baseline(losses, "absolute_error", DAY) for losses in (tails, few)]
+
+    assert [one.n if one is not None else 0 for one in learned] == [
+        sum(b.n for b in tails[:28]),
+        sum(b.n for b in few[: learned_until(few)]),
+    ]
+
+
+def learned_until(losses: list[BucketLoss]) -> int:
+    """How many buckets it takes to 1,500 rows."""
+    return int(np.searchsorted(np.cumsum([one.n for one in losses]), LEAST_ROWS)) + 1
+
+
+def of_rows(bucket: int, losses: np.ndarray) -> BucketLoss:
+    return BucketLoss(bucket * DAY, len(losses), float(losses.mean()), float(losses.var()))
+
+
+def test_hours_without_rows_say_nothing_of_the_rate() -> None:
+    busy = [BucketLoss(day * DAY + at * HOUR, 12, 0.2, 0.16) for day in range(30) for at in range(8)]
+
+    learned = learn_baseline(busy, "miss", HOUR)
+
+    assert learned is not None
+    assert learned.rows_a_day == 12 * 24

@@ -34,7 +34,7 @@ def test_it_is_said_by_how_much_and_since_when() -> None:
     one = Disparity("place=coast", "miss", 0.02, 0.01, look, True)
 
     assert one.sentence() == (
-        "place=coast got worse against the rest: share of wrong answers +0.151 on 300 rows since 1970-02-01 00:00, +0.02 before, "
+        "place=coast got worse against the rest: share of wrong answers +0.151 since 1970-02-01 00:00, +0.02 before, "
         "tolerance 0.01; evidence 10^4.2 of 10^4.1 days"
     )
     assert one.to_dict()["more"] == 0.151
