@@ -306,7 +306,9 @@ def test_killed_workers_fail_only_what_was_on_them_and_are_replaced(puppets: Are
 # ---- a model that hangs -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.0], ids=["an expensive model", "a quick model"])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.001, id="an expensive model", marks=pytest.mark.slow), pytest.param(0.0, id="a quick model")]
+)
 def test_rows_that_hang_end_in_504_and_every_worker_answers_again(arena: Callable[..., Arena], strings: Path, seconds: float) -> None:
     served = arena(Puppet(seconds=seconds)).start(DEADLINE_SECONDS="1")
     hanging = request(PREDICT, {"rows": [{"distance": HOLD, "hour": 1.0}]})

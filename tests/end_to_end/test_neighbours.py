@@ -21,7 +21,7 @@ from tests.ports import free_port
 from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
 
-pytestmark = pytest.mark.xdist_group("neighbours")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("neighbours")]
 
 CLIENTS, EACH = 16, 10
 FEATURES = ["distance", "hour", "district"]

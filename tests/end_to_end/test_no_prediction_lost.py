@@ -244,7 +244,7 @@ def test_kills_at_a_failpoint_lose_nothing(stage: Stage, failpoint: str, kills: 
 @pytest.mark.parametrize(
     ("fault", "workers", "masters", "monitors"),
     [
-        pytest.param("2", 3, 1, 1, id="five kills"),
+        pytest.param("2", 3, 1, 1, id="five kills", marks=pytest.mark.slow),
         pytest.param("2", 12, 4, 4, id="twenty kills", marks=pytest.mark.slow),
         pytest.param("1", 16, 0, 0, id="sixteen kills of workers", marks=pytest.mark.slow),
     ],

@@ -140,6 +140,7 @@ def test_a_promotion_that_learned_from_it_ends_it_and_one_that_did_not_changes_n
     assert [verdict for day, verdict, _, _ in of_slots(world) if day > 101] == ["keep"] * 33
 
 
+@pytest.mark.slow
 def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is computed is learned anew by another computation than the one that goes on."""
     monkeypatch.setattr("monitoring.loop.drift_watch.fits", lambda *_: False)
@@ -158,6 +159,7 @@ def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable
     assert [c.name for c in after.columns if c != before.column(c.name)] == ["wind"]
 
 
+@pytest.mark.slow
 def test_a_promotion_that_learned_from_two_episodes_covers_both_though_the_first_gets_new_bins(make: Callable[..., World]) -> None:
     world = make(model_file=NEVER_RETRAINS)
     watch = world.monitor()
@@ -322,7 +324,7 @@ def test_slots_of_another_length_are_watched_too(make: Callable[..., World]) -> 
     assert MOVED_DAY < episodes(world)[-1].opened_us // DAY_US <= MOVED_DAY + 6
 
 
-@pytest.mark.parametrize("live", ["drift: {reference: 3d}", "drift: {reference: 14d}"])
+@pytest.mark.parametrize("live", ["drift: {reference: 3d}", pytest.param("drift: {reference: 14d}", marks=pytest.mark.slow)])
 def test_live_rows_teach_until_there_are_blocks_enough(live: str, make: Callable[..., World]) -> None:
     world = make(model_file=DAILY.replace("bucket: 1d}", f"bucket: 1d, {live}}}"))
 
@@ -342,7 +344,9 @@ WINDLESS = DAILY.replace("    wind: numeric\n", "")
 GUSTY = DAILY.replace("    wind: numeric\n", "    wind: numeric\n    gust: numeric\n")
 
 
-@pytest.mark.parametrize("file", [WINDLESS, GUSTY], ids=["a feature less", "a feature more"])
+@pytest.mark.parametrize(
+    "file", [pytest.param(WINDLESS, id="a feature less", marks=pytest.mark.slow), pytest.param(GUSTY, id="a feature more")]
+)
 def test_a_champion_of_other_features_is_watched_by_them(file: str, make: Callable[..., World]) -> None:
     world = make(model_file=DAILY)
     watch = world.monitor()
