@@ -240,7 +240,7 @@ def advance(
         won = _won(null, sizes, bucket, other)
         effect = null.baseline.design_effect_at(won.rows * _DAY_US / rule.width_us)
         after = [bet.after(bucket.bucket_us, log_days, won, f / effect) for bet, f in zip(bets, won.log_factors, strict=False)]
-        bets = (*after, *bets[len(after) :])  # of a segment the last bet is never made
+        bets = (*after, *bets[len(after) :])
         if alarm_us is None and _log_mean(bets) >= rule.log_threshold:
             alarm_us = through_us
     return HarmState(through_us, alarm_us, bets)
@@ -296,10 +296,11 @@ def _log_add(a: float, b: float) -> float:
 
 
 def _log_mean(bets: Sequence[Bet]) -> float:
-    most = max(bet.log_sum for bet in bets)
-    if not math.isfinite(most):
-        return most
-    return most + math.log(sum(math.exp(bet.log_sum - most) for bet in bets) / len(bets))
+    made = [bet.log_sum for bet in bets if math.isfinite(bet.log_sum)]  # of a segment the last bet is never made
+    if not made:
+        return -math.inf
+    most = max(made)
+    return most + math.log(sum(math.exp(one - most) for one in made) / len(made))
 
 
 @dataclass(frozen=True, slots=True)
