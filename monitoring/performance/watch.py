@@ -16,7 +16,7 @@ from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTe
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
 from monitoring.performance.live_scores import MOST_SEGMENTS, baseline_of, bucket_losses
-from monitoring.performance.yardsticks import REFUSE, yardsticks
+from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.clock import duration_us
@@ -24,7 +24,7 @@ from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
-from training.registry.aliases import MOVES, PROMOTE
+from training.registry.aliases import MOVES, PROMOTE, REFUSE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
@@ -181,7 +181,7 @@ def _segments(matured: Matured, watch: PerformanceWatch) -> dict[str, SegmentWat
         harm = one.harm
         start_us = max(one.since_us, watch.tested_us - duration_us(LONGEST_WAIT)) if harm is None else harm.state.through_us
         losses = matured.losses(start_us, name)
-        rest = rest_of(whole(start_us), losses)
+        rest = rest_of(whole(start_us), losses) if losses else {}
         if harm is None:
             null = null_of_segment(losses, rest, base.loss, rule.width_us, tolerance, least=watch.harm.null.least)
             harm = None if null is None else HarmWatch.since(null)

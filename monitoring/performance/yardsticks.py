@@ -12,12 +12,11 @@ from training.errors import ArtifactError, RegistryError, SchemaError
 from training.evaluation.constant_guess import constant_guess
 from training.evaluation.gate import jackknife_difference
 from training.model_file.model_spec import ModelSpec
-from training.registry.aliases import PROMOTE
+from training.registry.aliases import PROMOTE, REFUSE
 from training.registry.tables import VersionRecord
 
 logger = logging.getLogger(__name__)
 LEVEL = 0.01  # one-sided, of each comparison: it is made at every slot, and nothing follows from it but a sentence
-REFUSE = "refuse"
 
 
 def yardsticks(stores: Stores, spec: ModelSpec, record: VersionRecord, rows: LoggedRows) -> tuple[Yardstick, ...]:

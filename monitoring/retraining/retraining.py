@@ -24,6 +24,7 @@ from training.clock import format_duration, from_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
 from training.evaluation.gate import Decision, decide
 from training.model_file.model_spec import ModelSpec
+from training.registry.aliases import REFUSE
 from training.registry.tables import Cause
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ LEDGER_LINES = 50
 Outcome = Literal["", "promoted", "refused", "failed", "rolled_back"]
 OUTCOMES: dict[str, Outcome] = {
     "promote": "promoted",
-    "refuse": "refused",
+    REFUSE: "refused",
     "failed": "failed",
 }  # of a retraining, by its line in the ledger
 
@@ -209,7 +210,7 @@ class Retraining:
     def _refuse(self, turn: Turn, plan: Plan, version: str, why: str, evidence: dict[str, Any]) -> Conclusion:
         cause = Cause(WHO, why[:500], evidence)
         self.stores.registry.record(
-            plan.model, "refuse", version=version, previous=plan.champion, cause=cause, now=turn.now, guard=turn.guard
+            plan.model, REFUSE, version=version, previous=plan.champion, cause=cause, now=turn.now, guard=turn.guard
         )
         return Conclusion("refused", why, version, evidence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 from training.drawing.axes import Scale
 from training.drawing.page import Caption, Table, figure, text
@@ -81,21 +81,23 @@ def _curve(caption: Caption, points: Sequence[Point], axes: tuple[Axis, Axis], b
     known_x = [p.x for p in points] + [end for one in behind.dashed for end in (one[0], one[2])]
     known_y = [v for p in points for v in (p.y, p.low, p.high)] + [end for one in behind.dashed for end in (one[1], one[3])]
     bounds = (bounds_of(x, known_x), bounds_of(y, known_y))
-    draw = partial(_one_curve, caption, points, axes, bounds, behind, is_stepped)
-    return figure(caption, (draw(*each, size.height) for each in size.widths), table)
+    curve = _Curve(caption, points, axes, bounds, behind, is_stepped)
+    return figure(caption, (_one_curve(curve, *each, size.height) for each in size.widths), table)
 
 
-def _one_curve(  # 9 parameters: what all sizes of one drawing share, and its size
-    caption: Caption,
-    points: Sequence[Point],
-    axes: tuple[Axis, Axis],
-    bounds: tuple[tuple[float, float], tuple[float, float]],
-    behind: Behind,
-    is_stepped: bool,
-    width: int,
-    left: float,
-    height: float,
-) -> str:
+class _Curve(NamedTuple):
+    """What all sizes of one drawing share."""
+
+    caption: Caption
+    points: Sequence[Point]
+    axes: tuple[Axis, Axis]
+    bounds: tuple[tuple[float, float], tuple[float, float]]
+    behind: Behind
+    is_stepped: bool
+
+
+def _one_curve(curve: _Curve, width: int, left: float, height: float) -> str:
+    caption, points, axes, bounds, behind, is_stepped = curve
     across = Scale(*bounds[0], left, width - RIGHT)
     up = Scale(*bounds[1], height - BOTTOM, TOP)
     parts = [_stretches(behind.stretches, across, TOP, height - BOTTOM)]

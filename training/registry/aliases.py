@@ -12,7 +12,7 @@ from training.registry.tables import AliasRecord, Cause, ModelRecord, VersionRec
 from training.storage.database import upsert
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-PROMOTE, REMOVE = "promote", "remove"
+PROMOTE, REFUSE, REMOVE = "promote", "refuse", "remove"
 MOVES = (PROMOTE, "rollback")
 
 
