@@ -143,7 +143,7 @@ class Monitor:
             logger.warning("the database is not available, trying again: %s", error)
         except Exception:
             logger.exception("a tick failed")
-            self.metrics.tick_failures_total.labels("").inc()
+            self.metrics.tick_failures.note()
         self.pulse.beat(is_busy=False)
         self.metrics.last_tick.set_to_current_time()
         self.metrics.tick_seconds.set(time.monotonic() - began)

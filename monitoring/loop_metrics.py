@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from monitoring.journal.tables import RETRAIN, VerdictRecord
-from monitoring.judging.labels.arrivals import LOST
-from monitoring.judging.verdict import Kind
 from monitoring.log_windows import silence_of
-from monitoring.retraining.retraining import OUTCOMES, WHO
+from monitoring.retraining.retraining import OUTCOMES
 from monitoring.stores import Stores
 from training.clock import to_us
 from training.errors import EvergreenError
@@ -30,72 +28,53 @@ from training.registry.tables import LedgerEntry
 
 logger = logging.getLogger(__name__)
 
+MOST_SERIES = 60
+"""Of one model, however many columns, segments, versions, episodes and faults it has; a test adds up the worst."""
 MOST_COLUMNS = 10  # of one model that have series of their own
-MOST_SEGMENTS = 4  # of one model whose live score has a series of its own, those with the most labels
-MOST_EPISODES = 3  # of one model whose beginning has a series of its own, the newest
-KINDS: tuple[Kind, ...] = get_args(Kind)
-CURRENT = "current"
+MOST_SEGMENTS = 3  # of one model whose live score has a series of its own, those with the most labels
+MOST_METRICS = 3  # of all rows: the one that is watched, a user's own or the cost beside it, and what is asked of segments first
+MOST_INTERVALS = 2  # of these that have their interval
+LEAST_USUAL_US = 1_800_000_000  # half an hour: what is shorter alarms nobody at twice as much
 LAST_RUNS = 5  # retrainings of one model among which are the newest, and the one that runs
-RESULTS = ("matched", "duplicate", "conflict", *LOST)  # what becomes of a label
 Values = dict[tuple[str, ...], float]
 Sample = tuple[str, tuple[str, ...], float]  # name, labels behind the model, value
 Declared = Mapping[str, tuple[str, tuple[str, ...]]]  # meaning and labels by name
+_ESTIMATED = ("model", "metric", "method")
 
-_FEATURE, _QUALITY, _ESTIMATED = ("model", "feature", "test"), ("model", "metric", "window"), ("model", "metric", "method")
 GAUGES: Declared = {
-    "drift_score": ("Distance of the current window from the reference.", _FEATURE),
-    "drift_floor": ("What the distance must exceed to matter.", _FEATURE),
+    "verdict": ("1 for the verdict of the last slot; there is no series of the others.", ("model", "verdict")),
+    "drift_evidence_ratio": ("Evidence for a change, log10, over that which opens an episode.", ("model", "feature")),
+    "drift_size_ratio": ("Distance from the reference over what it must exceed to matter.", ("model", "feature")),
     "drift_features_ratio": ("Share of the columns that drift.", ("model",)),
-    "drift_rows": ("Rows in the current window.", ("model",)),
-    "drift_evidence_log10": ("Evidence for a change, log10 of its sum in days.", ("model", "feature")),
-    "drift_evidence_threshold_log10": ("Where the evidence of all columns opens an episode, log10.", ("model",)),
     "drift_episodes": ("Drift episodes that are open, or open and muted.", ("model", "state")),
-    "drift_episode_since_timestamp_seconds": ("Model time at which an open episode began; the newest three.", ("model", "episode")),
-    "feature_missing_ratio": ("Share of missing values in the current window.", ("model", "feature")),
-    "data_faults": ("Data faults of the last slot.", ("model",)),
+    "drift_episode_since_timestamp_seconds": ("Model time at which the oldest open episode began.", ("model",)),
+    "drift_last_evaluated_timestamp_seconds": ("Model time of the last judged slot.", ("model",)),
+    "faults": ("Faults of data and of labels in the last slot.", ("model",)),
     "quarantines": ("Spans of rows that are set aside until a person lets them go.", ("model",)),
-    "quality": ("Live score on matured labelled rows.", _QUALITY),
-    "quality_confidence_low": ("Lower end of the score's 95 % interval.", _QUALITY),
-    "quality_confidence_high": ("Upper end of the score's 95 % interval.", _QUALITY),
-    "evaluation_rows": ("Rows the score stands on.", _QUALITY),
-    "quality_baseline": ("What the score is held against.", ("model", "metric")),
-    "performance_degraded": ("1 while the model is worse than it should be by more than the tolerance.", ("model",)),
-    "performance_evidence_log10": ("Evidence that the model is worse than its baseline, log10 of its sum in days.", ("model",)),
-    "performance_evidence_threshold_log10": ("Where that evidence opens an episode, log10.", ("model",)),
-    "disparities": ("Segments that got worse against the rest, by an open episode.", ("model",)),
     "live_score": ("Score over the newest mature, covered buckets of all rows (no segment), or of one.", ("model", "metric", "segment")),
     "live_score_low": ("Lower end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_score_high": ("Upper end of the 95 % interval of all rows' live score.", ("model", "metric")),
     "live_rows": ("Labelled rows the live score stands on.", ("model", "metric")),
-    "estimated_score": ("Score of the last window as it is estimated without labels (CBPE, DLE), or with some (PPI++).", _ESTIMATED),
+    "quality_baseline": ("What the score is held against.", ("model", "metric")),
+    "performance_degraded": ("1 while the model is worse than it should be by more than the tolerance.", ("model",)),
+    "performance_evidence_ratio": ("Evidence that it is worse than its baseline, log10, over that which opens an episode.", ("model",)),
+    "disparities": ("Segments that got worse against the rest, by an open episode.", ("model",)),
+    "estimated_score": ("Score of the last window: by labels and estimate (PPI++), or estimated alone (CBPE, DLE).", _ESTIMATED),
     "estimated_score_low": ("Lower end of the estimate's 95 % band.", _ESTIMATED),
     "estimated_score_high": ("Upper end of the estimate's 95 % band.", _ESTIMATED),
-    "estimated_rows": ("Rows of the last window that the estimate is of.", _ESTIMATED),
-    "estimated_outside_ratio": ("Share of these rows that lie beyond all that the estimate was learned from.", _ESTIMATED),
     "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
-    "label_faults": ("Label faults found in the last slot.", ("model",)),
-    "slot_labels": ("Labels that came in the last slot, by what became of them.", ("model", "result")),
     "label_maturity_seconds": ("How old rows are at least when their labels are counted on.", ("model",)),
-    "verdict": ("1 for the verdict of the last slot.", ("model", "verdict")),
-    "drift_last_evaluated_timestamp_seconds": ("Model time of the last judged slot.", ("model",)),
-    "model_time_seconds": ("Model time: the watermark of the log.", ("model",)),
-    "silence_seconds": ("Machine time since the newest row, where model time is that of arrival.", ("model",)),
-    "silence_usual_seconds": ("The longest such time in the last window of the log.", ("model",)),
+    "silence_ratio": ("Machine time since the newest row over the longest usual one, where model time is that of arrival.", ("model",)),
     "model_trained_through_timestamp_seconds": ("Model time of the last row the champion has seen.", ("model",)),
     "retrain_schedule_seconds": ("How often the model file wants it retrained, in model time.", ("model",)),
-    "retrain_duration_seconds": ("Machine time the last retraining took.", ("model",)),
     "retrain_in_progress": ("1 while a training child runs.", ("model",)),
-    "retrain_last_attempt_timestamp_seconds": ("Machine time of the last retraining.", ("model",)),
     "retrain_last_success_timestamp_seconds": ("Machine time of the last retraining that ended with a verdict of the gate.", ("model",)),
     "probation_open": ("1 while the last promotion may be taken back.", ("model",)),
     "loop_paused": ("1 while a person has paused the loop of the model.", ("model",)),
-}
+}  # fmt: skip
 COUNTERS: Declared = {
-    "verdicts": ("Verdicts of slots by kind.", ("model", "verdict")),
-    "drift_episodes_opened": ("Drift episodes that were opened.", ("model",)),
-    "retrain_runs": ("Retraining runs by trigger and result.", ("model", "trigger", "result")),
-    "promotions": ("Decisions of the gate.", ("model", "decision")),
-    "rollbacks": ("Champions taken back, by the probation or a person.", ("model", "reason")),
+    "promotions": ("Retrainings by what became of them: promoted, refused, failed.", ("model", "decision")),
+    "rollbacks": ("Champions taken back, by the probation or a person.", ("model",)),
 }
 
 
@@ -115,8 +94,8 @@ class LoopMetrics(Collector):
 
     Notes
     -----
-    At most 130 series a model, 40 of them of its features, however many columns it has. When the database is away there
-    are none: `evergreen_db_up` says so.
+    At most 60 series a model, a third of them of its ten strongest columns, and `evergreen_scheduler_tick_failures_total` of the process
+    itself among them. When the database is away there are none: `evergreen_db_up` says so.
     """
 
     def __init__(
@@ -163,15 +142,12 @@ class LoopMetrics(Collector):
 
     def _of_model(self, spec: ModelSpec, *, is_paused: bool) -> Iterator[Sample]:
         journal, model = self._stores.journal, spec.model
-        last, counts = journal.slot_verdicts(model)
-        for kind in KINDS:
-            yield "verdict", (kind,), last is not None and last.verdict == kind
-            yield "verdicts", (kind,), counts.get(kind, 0)
+        last = journal.last_judged(model)
         if last is not None:
             yield from of_verdict(last)
-        open_ones = [one for one, _ in journal.episodes(model, limit=20) if one.ended_us is None]
-        yield from (("drift_episode_since_timestamp_seconds", (str(e.number),), e.since_us / 1e6) for e in open_ones[:MOST_EPISODES])
-        yield "drift_episodes_opened", (), journal.episodes_opened(model)
+        began = [one.since_us for one, _ in journal.episodes(model, limit=20) if one.ended_us is None]
+        if began:
+            yield "drift_episode_since_timestamp_seconds", (), min(began) / 1e6
         yield "quarantines", (), len(journal.quarantines(model))
         probation = journal.open_probation(model)
         yield "probation_open", (), probation is not None
@@ -181,12 +157,9 @@ class LoopMetrics(Collector):
 
     def _of_times(self, spec: ModelSpec) -> Iterator[Sample]:
         watermark = self._stores.log.watermark(spec.model)
-        if watermark is not None:
-            yield "model_time_seconds", (), watermark / 1e6
-            seen = silence_of(self._stores.log, spec, watermark, self._now_us())
-            if seen is not None:
-                yield "silence_seconds", (), seen.silent_us / 1e6
-                yield "silence_usual_seconds", (), seen.usual_us / 1e6
+        seen = None if watermark is None else silence_of(self._stores.log, spec, watermark, self._now_us())
+        if seen is not None:
+            yield "silence_ratio", (), seen.silent_us / max(seen.usual_us, LEAST_USUAL_US)
         champion = self._stores.registry.alias(spec.model, CHAMPION)
         if champion is not None:
             seen_us = self._stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
@@ -198,11 +171,6 @@ class LoopMetrics(Collector):
     def _of_retrainings(self, spec: ModelSpec) -> Iterator[Sample]:
         runs = self._stores.journal.runs(spec.model, RETRAIN, limit=LAST_RUNS)
         yield "retrain_in_progress", (), any(run.state == "running" for run in runs)
-        if runs:
-            yield "retrain_last_attempt_timestamp_seconds", (), max(run.started_us for run in runs) / 1e6
-        ended = [(run.ended_us, run.ended_us - run.started_us) for run in runs if run.ended_us is not None]
-        if ended:
-            yield "retrain_duration_seconds", (), max(ended)[1] / 1e6
         yield from self._decided_so_far(spec.model)
 
     def _decided_so_far(self, model: str) -> tuple[Sample, ...]:
@@ -210,97 +178,78 @@ class LoopMetrics(Collector):
         newest = next(iter(self._stores.registry.ledger(model, limit=1)), None)
         seq = -1 if newest is None else newest.seq
         if model not in self._decided or self._decided[model][0] != seq:
-            triggers = {run.run_id: str(run.payload.get("trigger")) for run in self._stores.journal.runs(model, RETRAIN, limit=None)}
-            self._decided[model] = seq, tuple(decided(triggers, self._stores.registry.ledger(model, limit=None)))
+            ours = {run.run_id for run in self._stores.journal.runs(model, RETRAIN, limit=None)}
+            self._decided[model] = seq, tuple(decided(ours, self._stores.registry.ledger(model, limit=None)))
         return self._decided[model][1]
 
 
-def decided(triggers: Mapping[str, str], lines: Sequence[LedgerEntry]) -> Iterator[Sample]:
+def decided(runs: Collection[str], lines: Sequence[LedgerEntry]) -> Iterator[Sample]:
     """Return what became of retrainings, and how often a champion was taken back.
 
     Parameters
     ----------
-    triggers
-        Of the retraining runs, by run id.
+    runs
+        The ids of the retraining runs.
     """
-    concluded = [line for line in lines if line.action in OUTCOMES and line.evidence.get("run") in triggers]
-    results = Counter((triggers[line.evidence["run"]], OUTCOMES[line.action]) for line in concluded)
-    yield from (("retrain_runs", names, n) for names, n in results.items())
+    concluded = [line for line in lines if line.action in OUTCOMES and line.evidence.get("run") in runs]
     decisions = Counter(OUTCOMES[line.action] for line in concluded)
     yield from (("promotions", (decision,), decisions[decision]) for decision in OUTCOMES.values())
     good = [to_us(line.at) for line in concluded if line.action != "failed"]
     if good:
         yield "retrain_last_success_timestamp_seconds", (), max(good) / 1e6
-    back = Counter("probation" if line.who == WHO else "person" for line in lines if line.action == "rollback")
-    yield from (("rollbacks", (reason,), back[reason]) for reason in ("probation", "person"))
+    yield "rollbacks", (), sum(line.action == "rollback" for line in lines)
 
 
 def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
     """Return the values that the evidence of a slot holds, as name, labels behind the model, value."""
     evidence = last.evidence
     drift, cohorts = evidence["drift"], evidence.get("cohorts")
-    yield from _of_columns(drift["columns"])
+    yield "verdict", (last.verdict,), 1
+    yield from _of_columns(drift["columns"], drift.get("log10_threshold"))
     n_columns = len(drift["columns"]) + drift.get("columns_left_out", 0)
     yield "drift_features_ratio", (), len(drift["drifting"]) / max(1, n_columns)
-    yield "drift_rows", (), drift["rows"]
-    if drift.get("log10_threshold") is not None:
-        yield "drift_evidence_threshold_log10", (), drift["log10_threshold"]
     muted = [e["muted"] for e in drift.get("episodes", ())]  # the classic rule has none
     yield "drift_episodes", ("open",), muted.count(False)
     yield "drift_episodes", ("muted",), muted.count(True)
-    yield "data_faults", (), len(evidence["faults"])
+    yield "faults", (), len(evidence["faults"]) + len((cohorts or {}).get("label_faults", ()))
     yield "labelled_ratio", (), evidence["labels"]["coverage"]
     yield "drift_last_evaluated_timestamp_seconds", (), last.slot_us / 1e6
     if cohorts is not None:
         yield "label_maturity_seconds", (), cohorts["maturity_us"] / 1e6
-        yield "label_faults", (), len(cohorts.get("label_faults", ()))
-        came = cohorts.get("came", {}).get("slot", {})
-        yield from (("slot_labels", (result,), came.get(result, 0)) for result in RESULTS)
     yield from _of_live(evidence.get("live", ()))
-    for line in (evidence.get("estimated") or {}).get("lines", ()):
+    for line in (evidence.get("estimated") or {}).get("lines", ())[-1:]:  # the last one is that with labels, where there is one
         labels = (line["metric"], line["method"])
         ends = (("estimated_score", line["value"]), ("estimated_score_low", line["low"]), ("estimated_score_high", line["high"]))
-        yield from ((name, labels, value) for name, value in (*ends, ("estimated_rows", line["n"])))
-        yield "estimated_outside_ratio", labels, line["outside"]
-    score, performance = evidence["score"], evidence["performance"]
-    if score is not None:
-        labels = (score["metric"], CURRENT)
-        yield "quality", labels, score["value"]
-        yield "quality_confidence_low", labels, score["low"]
-        yield "quality_confidence_high", labels, score["high"]
-        yield "evaluation_rows", labels, score["n"]
+        yield from ((name, labels, value) for name, value in ends)
+    performance = evidence["performance"]
     yield "disparities", (), sum(one["is_open"] for one in evidence.get("disparities", ()))
     if performance is not None:
         yield "quality_baseline", (performance["baseline"]["metric"],), performance["baseline"]["value"]
         yield "performance_degraded", (), performance["is_degraded"]
         harm = performance.get("harm")  # there is none before there is a baseline
-        if harm is not None:
-            yield "performance_evidence_threshold_log10", (), harm["log10_threshold"]
-            if harm["log10_evidence"] is not None:
-                yield "performance_evidence_log10", (), harm["log10_evidence"]
+        if harm is not None and harm["log10_evidence"] is not None:
+            yield "performance_evidence_ratio", (), harm["log10_evidence"] / harm["log10_threshold"]
 
 
 def _of_live(scores: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
     """Return the scores of all rows, and the metric that is watched of the segments with the most labels."""
     whole = [one for one in scores if not one["segment"]]
     watched = [one for one in scores if one["segment"] and whole and one["metric"] == whole[0]["metric"]]
-    for one in (*whole, *sorted(watched, key=lambda one: -one["n"])[:MOST_SEGMENTS]):
+    for one in (*whole[:MOST_METRICS], *sorted(watched, key=lambda one: -one["n"])[:MOST_SEGMENTS]):
         yield "live_score", (one["metric"], one["segment"]), one["value"]
-    for one in whole[:1]:
-        labels = (one["metric"],)
-        yield from (("live_score_low", labels, one["low"]), ("live_score_high", labels, one["high"]), ("live_rows", labels, one["n"]))
+    for one in whole[:MOST_INTERVALS]:
+        yield from (("live_score_low", (one["metric"],), one["low"]), ("live_score_high", (one["metric"],), one["high"]))
+    yield from (("live_rows", (one["metric"],), one["n"]) for one in whole[:1])
 
 
-def _of_columns(columns: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+def _of_columns(columns: Sequence[Mapping[str, Any]], log10_threshold: float | None) -> Iterator[Sample]:
     """Return the values of the strongest columns."""
     for column in sorted(columns, key=_strength)[:MOST_COLUMNS]:
-        values = (
-            ("drift_score", ("psi",), column["psi"]),
-            ("drift_floor", ("psi",), column["floor"]),
-            ("feature_missing_ratio", (), column.get("missing_share")),
-            ("drift_evidence_log10", (), column.get("log10_evidence")),
-        )
-        yield from ((name, (column["column"], *last), value) for name, last, value in values if value is not None)
+        name, evidence = (column["column"],), column.get("log10_evidence")
+        if column["psi"] is not None and column["floor"]:
+            yield "drift_size_ratio", name, column["psi"] / column["floor"]
+        if evidence is not None and log10_threshold is not None:
+            yield "drift_evidence_ratio", name, evidence / log10_threshold
 
 
 def _strength(column: Mapping[str, Any]) -> tuple[bool, float, float]:

@@ -138,11 +138,6 @@ def episodes(connection: sa.Connection, model: str, limit: int | None) -> list[t
     return [(Episode.from_dict(from_text(row.content)), _acknowledgement(row.acknowledged)) for row in connection.execute(statement)]
 
 
-def opened(connection: sa.Connection, model: str) -> int:
-    """Return how many episodes of a model were opened so far."""
-    return int(connection.scalar(sa.select(sa.func.count()).where(episode_table.c.model == model)) or 0)
-
-
 def acknowledgements(connection: sa.Connection, model: str, numbers: Sequence[int]) -> dict[int, Acknowledgement]:
     """Return what was said of some episodes, by number."""
     table = episode_table.c

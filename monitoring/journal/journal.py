@@ -278,11 +278,6 @@ class Journal:
         with self._reading() as connection:
             return drift_watch.episodes(connection, model, limit)
 
-    def episodes_opened(self, model: str) -> int:
-        """Return how many drift episodes of a model were opened so far."""
-        with self._reading() as connection:
-            return drift_watch.opened(connection, model)
-
     def acknowledgements(self, model: str, numbers: Sequence[int]) -> dict[int, Acknowledgement]:
         """Return what persons said of some episodes, by their number."""
         with self._reading() as connection:
@@ -298,10 +293,10 @@ class Journal:
         with self._reading() as connection:
             return verdicts.find(connection, model, limit, slots)
 
-    def slot_verdicts(self, model: str) -> tuple[VerdictRecord | None, dict[str, int]]:
-        """Return the verdict of the last slot, and how many slots had each kind; looks by hand are no slots."""
+    def last_judged(self, model: str) -> VerdictRecord | None:
+        """Return the verdict of the last slot; looks by hand are no slots."""
         with self._reading() as connection:
-            return verdicts.of_slots(connection, model)
+            return verdicts.last_judged(connection, model)
 
     def looks(self, model: str, since_us: int) -> list[tables.Look]:
         """Return when it was judged from a model time on, and how, the earliest first."""

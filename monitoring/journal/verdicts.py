@@ -17,13 +17,12 @@ def find(connection: sa.Connection, model: str, limit: int | None, slots: Collec
     return [VerdictRecord.of(row) for row in connection.execute(statement)]
 
 
-def of_slots(connection: sa.Connection, model: str) -> tuple[VerdictRecord | None, dict[str, int]]:
-    """Return the verdict of the last slot, and how many slots had each kind; looks by hand are no slots."""
+def last_judged(connection: sa.Connection, model: str) -> VerdictRecord | None:
+    """Return the verdict of the last slot; looks by hand are no slots."""
     judged = table.join(runs, sa.and_(runs.c.model == table.c.model, runs.c.slot_us == table.c.slot_us, runs.c.job == TICK))
     last = sa.select(table).select_from(judged).where(table.c.model == model).order_by(table.c.slot_us.desc()).limit(1)
-    kinds = sa.select(table.c.verdict, sa.func.count()).select_from(judged).where(table.c.model == model).group_by(table.c.verdict)
     row = connection.execute(last).one_or_none()
-    return None if row is None else VerdictRecord.of(row), {kind: int(n) for kind, n in connection.execute(kinds)}
+    return None if row is None else VerdictRecord.of(row)
 
 
 def looks(connection: sa.Connection, model: str, since_us: int) -> list[Look]:

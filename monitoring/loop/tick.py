@@ -95,8 +95,9 @@ def tick(watch: Watch, now: datetime) -> bool:
     turn = watch.leadership.lead(now)
     if turn is None:
         return False
-    was_busy = False
-    for record in watch.stores.registry.models():
+    was_busy, records = False, watch.stores.registry.models()
+    watch.metrics.tick_failures.keep({record.name for record in records})
+    for record in records:
         if watch.models and record.name not in watch.models:
             continue
         try:
@@ -109,7 +110,7 @@ def tick(watch: Watch, now: datetime) -> bool:
         except (Exception, SystemExit) as error:  # one model's pickle may raise anything; the models behind it are looked at all the same
             trace = None if isinstance(error, EvergreenError | MonitoringError) else error
             logger.error("%s: the tick failed and will be tried again: %s", record.name, reason_of(error), exc_info=trace)
-            watch.metrics.tick_failures_total.labels(record.name).inc()
+            watch.metrics.tick_failures.note(record.name)
     return was_busy
 
 

@@ -170,24 +170,20 @@ def test_what_is_excused_is_a_query_there_is() -> None:
 
 def test_what_prometheus_has_is_what_the_journal_has(scraped: Scraped) -> None:
     bench, model = scraped.system.bench, scraped.system.spec.model
-    last, counts = bench.journal.slot_verdicts(model)
+    last = bench.journal.last_judged(model)
     assert last is not None
     harm = last.evidence["performance"]["harm"]
     [live, *_] = [one for one in last.evidence["live"] if not one["segment"]]
     outcomes = Counter(slot.outcome for slot in scraped.replayed.slots)
     journal = {
         f'evergreen_verdict{{verdict="{last.verdict}"}}': 1.0,
-        **{f'evergreen_verdicts_total{{verdict="{kind}"}}': float(n) for kind, n in counts.items()},
         **{f'evergreen_promotions_total{{decision="{name}"}}': float(outcomes[name]) for name in ("promoted", "refused")},
-        "evergreen_drift_episodes_opened_total": float(bench.journal.episodes_opened(model)),
         "evergreen_quarantines": float(len(bench.journal.quarantines(model))),
         "evergreen_labelled_ratio": last.evidence["labels"]["coverage"],
-        "evergreen_drift_evidence_threshold_log10": last.evidence["drift"]["log10_threshold"],
-        "evergreen_performance_evidence_log10": harm["log10_evidence"],
-        "evergreen_performance_evidence_threshold_log10": harm["log10_threshold"],
+        "evergreen_performance_evidence_ratio": harm["log10_evidence"] / harm["log10_threshold"],
         f'evergreen_live_score{{segment="",metric="{live["metric"]}"}}': live["value"],
-        "evergreen_live_score_low": live["low"],
-        "evergreen_live_score_high": live["high"],
+        f'evergreen_live_score_low{{metric="{live["metric"]}"}}': live["low"],
+        f'evergreen_live_score_high{{metric="{live["metric"]}"}}': live["high"],
     }
 
     until(
@@ -195,7 +191,7 @@ def test_what_prometheus_has_is_what_the_journal_has(scraped: Scraped) -> None:
         lambda: f"{scraped_values(scraped.prometheus, journal)}, not {journal}",
     )
 
-    assert sum(counts.values()) == len(scraped.replayed.slots)
+    assert len(bench.journal.looks(model, 0)) == len(scraped.replayed.slots)
 
 
 def test_the_rows_of_the_log_are_those_that_were_answered(scraped: Scraped) -> None:

@@ -18,7 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from monitoring.grafana.dashboards import dashboard
 from monitoring.grafana.panels import DASHBOARDS
 from monitoring.loop_metrics import COUNTERS, GAUGES
-from monitoring.metrics import make_metrics
+from monitoring.metrics import TickFailures, make_metrics
 from monitoring.notifying.backlog_metrics import BACKLOG
 from service.telemetry.metrics import DeploymentFacts, DeploymentInfo, ServiceMetrics
 from tests.patience import PATIENCE_SECONDS
@@ -44,6 +44,9 @@ def exported() -> dict[str, set[str]]:
     kept |= {(f"evergreen_{name}", "gauge"): set(labels) for name, (_, labels) in GAUGES.items()}
     kept |= {(f"evergreen_{name}", "counter"): set(labels) for name, (_, labels) in COUNTERS.items()}
     kept |= {(f"evergreen_{name}", "gauge"): {"destination"} for name in BACKLOG}
+    failures = TickFailures()
+    failures.note("m")
+    kept |= {(family.name, family.type): set(family.samples[0].labels) for family in failures.collect()}
     suffixes = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "gauge": ("",)}
     series = {
         name + suffix: labels | ({"le"} if suffix == "_bucket" else set())

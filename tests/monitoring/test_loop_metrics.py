@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from prometheus_client import generate_latest
 
-from monitoring.journal.tables import RETRAIN, VerdictRecord
+from monitoring.journal.tables import VerdictRecord
 from monitoring.loop.tick import Watch
-from monitoring.loop_metrics import COUNTERS, GAUGES, KINDS, MOST_COLUMNS, of_verdict
-from tests.monitoring.world import ON_LABELS, World, weather
+from monitoring.loop_metrics import COUNTERS, GAUGES, MOST_COLUMNS, MOST_SERIES, LoopMetrics, of_verdict
+from monitoring.metrics import make_metrics
+from tests.monitoring.world import DAY_US, ON_LABELS, START, World, weather
+from training.model_file.model_spec import parse_spec
 from training.registry.tables import Cause
 
 QUIET: dict[str, Any] = {"faults": [], "labels": {"coverage": 0.5}, "score": None, "performance": None}
@@ -23,7 +27,7 @@ def column(name: str, evidence: float | None, *, is_drifting: bool = False) -> d
 
 
 def verdict(columns: Iterable[dict[str, Any]]) -> VerdictRecord:
-    drift = {"rows": 9, "drifting": [], "columns": list(columns), "columns_left_out": 5000}
+    drift = {"rows": 9, "drifting": [], "columns": list(columns), "columns_left_out": 5000, "log10_threshold": 4.0}
     return VerdictRecord("rain", 10**6, "watch", (), {"drift": drift, **QUIET}, 0)
 
 
@@ -37,11 +41,11 @@ def test_only_the_ten_strongest_columns_have_series() -> None:
     values = list(of_verdict(verdict([*many, column("wind", 99.5), column("resting", None, is_drifting=True)])))
 
     strongest = {"resting", "wind", *(f"x{n} where place=b" for n in range(92, 100))}
-    of_names = {name: {labels[0] for each, labels, _ in values if each == name and labels} for name, _, _ in values}
+    of_names = {name: {labels[0]: value for each, labels, value in values if each == name and labels} for name, _, _ in values}
     assert len(strongest) == MOST_COLUMNS
-    assert [of_names[name] for name in ("drift_score", "drift_floor")] == [strongest] * 2
-    assert of_names["drift_evidence_log10"] == strongest - {"resting"}
-    assert of_names["feature_missing_ratio"] == {"resting", "wind"}
+    assert of_names["drift_size_ratio"] == dict.fromkeys(strongest, 50.0)
+    assert of_names["drift_evidence_ratio"].keys() == strongest - {"resting"}
+    assert of_names["drift_evidence_ratio"]["x92 where place=b"] == 23.0
 
 
 def live(segment: str, metric: str, n: int) -> dict[str, Any]:
@@ -49,42 +53,36 @@ def live(segment: str, metric: str, n: int) -> dict[str, Any]:
 
 
 def test_live_scores_of_all_rows_and_the_watched_metric_of_the_largest_segments_have_series() -> None:
-    whole = [live("", "log_loss", 900), live("", "selection_rate", 900)]
+    whole = [live("", name, 900) for name in ("log_loss", "rain:loss", "selection_rate", "true_positive_rate")]
     parts = [live(f"place={n}", metric, 300 + n) for n in range(8) for metric in ("log_loss", "selection_rate")]
     last = verdict([])
 
     values = list(of_verdict(replace(last, evidence={**last.evidence, "live": [*whole, *parts]})))
 
-    of_all = {("log_loss", ""): 0.9, ("selection_rate", ""): 0.9} | {("log_loss", f"place={n}"): 0.3 + n / 1000 for n in range(4, 8)}
+    of_all = {(name, ""): 0.9 for name in ("log_loss", "rain:loss", "selection_rate")}
+    of_all |= {("log_loss", f"place={n}"): 0.3 + n / 1000 for n in range(5, 8)}
     assert {labels: value for name, labels, value in values if name == "live_score"} == pytest.approx(of_all)
     assert [(name, labels, value) for name, labels, value in values if name.startswith("live_") and name != "live_score"] == [
-        ("live_score_low", ("log_loss",), 0.4), ("live_score_high", ("log_loss",), 0.7), ("live_rows", ("log_loss",), 900),
+        ("live_score_low", ("log_loss",), 0.4), ("live_score_high", ("log_loss",), 0.7),
+        ("live_score_low", ("rain:loss",), 0.4), ("live_score_high", ("rain:loss",), 0.7), ("live_rows", ("log_loss",), 900),
     ]  # fmt: skip
 
 
-def test_estimates_have_a_series_a_method_with_bounds() -> None:
-    lines = [
-        {
-            "metric": "log_loss",
-            "method": method,
-            "value": 0.5,
-            "low": 0.4,
-            "high": 0.6,
-            "n": 900,
-            "learned_from": 2000,
-            "outside": 0.1,
-            "labels": 0,
-        }
-        for method in ("CBPE", "PPI++")
-    ]
-    last = verdict([])
+def estimate(method: str, value: float) -> dict[str, Any]:
+    ends = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 900, "learned_from": 2000, "outside": 0.1, "labels": 0}
+    return {"metric": "log_loss", "method": method, **ends}
+
+
+def test_of_the_estimates_the_one_with_labels_has_series_with_bounds() -> None:
+    last, lines = verdict([]), [estimate("CBPE", 0.5), estimate("PPI++", 0.25)]
 
     values = list(of_verdict(replace(last, evidence={**last.evidence, "estimated": {"lines": lines, "missing": []}})))
 
-    of_each = {"estimated_score": 0.5, "estimated_score_low": 0.4, "estimated_score_high": 0.6, "estimated_rows": 900}
-    expected = {(name, ("log_loss", method)): value for name, value in of_each.items() for method in ("CBPE", "PPI++")}
-    assert {(name, labels): value for name, labels, value in values if name in of_each} == expected
-    assert ("estimated_outside_ratio", ("log_loss", "CBPE"), 0.1) in values
+    assert {(name, labels): value for name, labels, value in values if name.startswith("estimated")} == pytest.approx({
+        ("estimated_score", ("log_loss", "PPI++")): 0.25,
+        ("estimated_score_low", ("log_loss", "PPI++")): 0.15,
+        ("estimated_score_high", ("log_loss", "PPI++")): 0.35,
+    })  # fmt: skip
 
 
 def test_what_is_told_has_a_declared_name_and_declared_labels(world: World) -> None:
@@ -97,7 +95,7 @@ def test_what_is_told_has_a_declared_name_and_declared_labels(world: World) -> N
     declared = {f"evergreen_{n}": labels for n, (_, labels) in GAUGES.items()}
     declared |= {f"evergreen_{n}_total": labels for n, (_, labels) in COUNTERS.items()}
     assert {s.name: tuple(s.labels) for s in samples}.items() <= declared.items()
-    assert len(samples) == len({(s.name, *s.labels.values()) for s in samples}) <= 100
+    assert len(samples) == len({(s.name, *s.labels.values()) for s in samples}) <= MOST_SERIES
 
 
 def test_the_gauges_hold_what_the_journal_holds(world: World) -> None:
@@ -110,10 +108,9 @@ def test_the_gauges_hold_what_the_journal_holds(world: World) -> None:
     cloud = next(c for c in last.evidence["drift"]["columns"] if c["column"] == "cloud")
     assert watch.metrics.registry.get_sample_value("evergreen_scheduler_is_leader") == 1
     assert value(watch, "model_trained_through_timestamp_seconds") == seen_us / 1e6
-    assert [value(watch, "verdict", verdict=kind) for kind in KINDS] == [1, 0, 0, 0, 0, 0]
-    assert value(watch, "verdicts_total", verdict="keep") == 3
-    assert value(watch, "drift_score", feature="cloud", test="psi") == cloud["psi"]
-    assert value(watch, "quality", metric="log_loss", window="current") == last.evidence["score"]["value"]
+    assert [value(watch, "verdict", verdict=kind) for kind in ("keep", "watch")] == [1, None]
+    assert value(watch, "drift_size_ratio", feature="cloud") == cloud["psi"] / cloud["floor"]
+    assert value(watch, "live_score", metric="log_loss", segment="") == last.evidence["live"][0]["value"]
     assert value(watch, "label_maturity_seconds") == last.evidence["cohorts"]["maturity_us"] / 1e6
     assert value(watch, "drift_last_evaluated_timestamp_seconds") == last.slot_us / 1e6
 
@@ -123,18 +120,100 @@ def test_retrainings_promotions_and_rollbacks_are_counted_from_the_ledger(make: 
     watch = world.monitor()
     world.answer(weather(1, 60, 18))
     world.settle(watch)
-    [run] = world.stores.journal.runs("rain", RETRAIN)
     outcome = {"promote": "promoted", "refuse": "refused"}[world.actions()[-1]]
     champion, other = world.champion, world.train(weather(2, 0, 60))
     world.stores.registry.promote("rain", other, expected=champion, cause=Cause("ann", "by hand"), now=world.machine_now)
     world.stores.registry.roll_back("rain", expected=other, cause=Cause("ann", "no better"), now=world.machine_now)
 
-    ended_us = run.ended_us or 0
-    assert value(watch, "retrain_runs_total", trigger=run.payload["trigger"], result=outcome) == 1
     assert value(watch, "promotions_total", decision=outcome) == 1
     assert value(watch, "promotions_total", decision="failed") == 0
-    assert value(watch, "rollbacks_total", reason="person") == 1
-    assert value(watch, "rollbacks_total", reason="probation") == 0
+    assert value(watch, "rollbacks_total") == 1
     assert value(watch, "retrain_in_progress") == 0
-    assert value(watch, "retrain_duration_seconds") == (ended_us - run.started_us) / 1e6
     assert value(watch, "retrain_last_success_timestamp_seconds") is not None
+
+
+class Worst:
+    """Stores of one model in which everything is the case at once, whatever of them is asked."""
+
+    def __init__(self) -> None:
+        self.journal = self.registry = self.log = self
+        self.names = ["rain"]
+
+    def models(self) -> list[Any]:
+        return [SimpleNamespace(name=name, spec_text="", paused=True) for name in self.names]
+
+    def last_judged(self, _model: str) -> VerdictRecord:
+        columns = [column(f"x{n}", float(n), is_drifting=n % 2 == 0) for n in range(300)]
+        names = ("log_loss", "rain:loss", "selection_rate", "true_positive_rate", "calibration_gap")
+        drift = {
+            "rows": 9,
+            "drifting": ["x0"],
+            "columns": columns,
+            "log10_threshold": 4.0,
+            "episodes": [{"muted": False}, {"muted": True}] * 9,
+        }
+        return VerdictRecord("rain", 10**6, "quarantine", (), {
+            "drift": {**drift, "episodes": [{"muted": False}, {"muted": True}] * 9}, "faults": [{}] * 9, "labels": {"coverage": 0.5},
+            "cohorts": {"maturity_us": 9, "label_faults": [{}] * 5, "came": {"slot": {"too_late": 7, "conflict": 7}}},
+            "live": [live(segment, name, 900) for segment in ("", *(f"place={n}" for n in range(20))) for name in names],
+            "estimated": {"lines": [estimate("CBPE", 0.5), estimate("PPI++", 0.5)]},
+            "score": {"metric": "log_loss", "value": 0.5, "low": 0.4, "high": 0.6, "n": 900},
+            "performance": {"baseline": {"metric": "log_loss", "value": 0.4}, "is_degraded": True,
+                            "harm": {"log10_evidence": 5.0, "log10_threshold": 4.0}},
+            "disparities": [{"is_open": True}] * 9,
+        }, 0)  # fmt: skip
+
+    def episodes(self, _model: str, limit: int) -> list[Any]:
+        return [(SimpleNamespace(number=n, since_us=n, ended_us=None), None) for n in range(limit)]
+
+    def quarantines(self, _model: str) -> list[int]:
+        return [0] * 30
+
+    def open_probation(self, _model: str) -> int:
+        return 1
+
+    def runs(self, _model: str, _job: str, limit: int | None) -> list[Any]:
+        return [
+            SimpleNamespace(run_id=str(n), state="running" if n == 0 else "done", payload={"trigger": f"why {n}"})
+            for n in range(limit or 90)
+        ]
+
+    def ledger(self, _model: str, limit: int | None) -> list[Any]:
+        actions = ("promote", "refuse", "failed", "rollback")
+        lines = [SimpleNamespace(seq=n, action=actions[n % 4], evidence={"run": str(n)}, at=START, who=f"person {n}") for n in range(90)]
+        return lines[:limit]
+
+    def watermark(self, _model: str) -> int:
+        return 10**15
+
+    def rows_by_bucket(self, *_span: object) -> list[tuple[str, int, int]]:
+        return [(f"version {n}", n * DAY_US, 5) for n in range(9)]
+
+    def alias(self, _model: str, _alias: str) -> Any:
+        return SimpleNamespace(version="v")
+
+    def version(self, _model: str, _version: str) -> Any:
+        return SimpleNamespace(manifest={"trained_through_us": 10**15})
+
+
+def test_a_model_of_which_everything_is_the_case_at_once_has_sixty_series_and_one_that_was_deleted_none() -> None:
+    stores, metrics = Worst(), make_metrics()
+    spec = parse_spec("""
+        model: rain
+        schema: {target: wet, task: binary, positive: "yes", features: {x: numeric}}
+        retraining: {schedule: 7d}
+    """)  # fmt: skip
+    metrics.registry.register(LoopMetrics(cast(Any, stores), lambda: True, lambda _: spec, now_us=lambda: 10**15))
+
+    def of_rain() -> list[str]:
+        return [line for line in generate_latest(metrics.registry).decode().splitlines() if 'model="rain"' in line]
+
+    metrics.tick_failures.note("rain")
+    worst = of_rain()
+    stores.names = []
+    metrics.tick_failures.keep(stores.names)
+
+    names = {line.partition("{")[0].removeprefix("evergreen_").removesuffix("_total") for line in worst}
+    assert names == {*GAUGES, *COUNTERS, "scheduler_tick_failures"}
+    assert len(worst) == MOST_SERIES
+    assert of_rain() == []

@@ -56,17 +56,15 @@ CALM: dict[str, str] = {
     f'evergreen_scheduler_tick_failures_total{{{MONITOR},model="m"}}': "0x100",
     f'evergreen_messages_oldest_seconds{{{MONITOR},destination="webhook"}}': "3500x100",
     f'evergreen_promotions_total{{{MONITOR},model="m",decision="failed"}}': "0x100",
-    f'evergreen_rollbacks_total{{{MONITOR},model="m",reason="probation"}}': "0x100",
-    f'evergreen_model_time_seconds{{{MONITOR},model="m"}}': "1000000+60x100",
+    f'evergreen_rollbacks_total{{{MONITOR},model="m"}}': "0x100",
+    f'evergreen_drift_last_evaluated_timestamp_seconds{{{MONITOR},model="m"}}': "1000000+60x100",
     f'evergreen_model_trained_through_timestamp_seconds{{{MONITOR},model="m"}}': "980000+60x100",
     f'evergreen_retrain_schedule_seconds{{{MONITOR},model="m"}}': "86400x100",
     f'evergreen_label_maturity_seconds{{{MONITOR},model="m"}}': "3600x100",
-    f'evergreen_silence_seconds{{{MONITOR},model="m"}}': "30x100",
-    f'evergreen_silence_usual_seconds{{{MONITOR},model="m"}}': "900x100",
+    f'evergreen_silence_ratio{{{MONITOR},model="m"}}': "0.02x100",
     f'evergreen_drift_episodes{{{MONITOR},model="m",state="open"}}': "0x100",
     f'evergreen_performance_degraded{{{MONITOR},model="m"}}': "0x100",
-    f'evergreen_verdict{{{MONITOR},model="m",verdict="blind"}}': "0x100",
-    f'evergreen_verdict{{{MONITOR},model="m",verdict="quarantine"}}': "0x100",
+    f'evergreen_verdict{{{MONITOR},model="m",verdict="keep"}}': "1x100",
 }
 
 
@@ -74,6 +72,11 @@ def of(name: str, **labels: str) -> str:
     """Return the one calm series of a name that has some labels."""
     [series] = [s for s in CALM if s.split("{")[0] == name and all(f'{key}="{value}"' in s for key, value in labels.items())]
     return series
+
+
+def judged(verdict: str) -> dict[str, str]:
+    """Return the series of a verdict that takes the place of the calm one."""
+    return {of("evergreen_verdict"): "1x20 _x80", f'evergreen_verdict{{{MONITOR},model="m",verdict="{verdict}"}}': "_x20 1x80"}
 
 
 MONITOR_IS_GONE = {series: f"{values.removesuffix('x100')}x20 _x80" for series, values in CALM.items() if MONITOR in series}
@@ -100,17 +103,17 @@ TROUBLE: dict[str, tuple[int, dict[str, str]]] = {
     "EvergreenMessagesStuck": (10, {of("evergreen_messages_oldest_seconds"): "3500x20 7201+60x80"}),
     "EvergreenRetrainingFails": (5, {of("evergreen_promotions_total"): "0x20 1x80"}),
     "EvergreenModelOverdue": (30, {of("evergreen_model_trained_through_timestamp_seconds"): "980000+60x20 800000x80"}),
-    "EvergreenBlind": (3, {of("evergreen_verdict", verdict="blind"): "0x20 1x80"}),
+    "EvergreenBlind": (3, judged("blind")),
     "EvergreenLabelsStopped": (10, {
         of("evergreen_labels_total", result="matched"): "0+60x20 1200x80",
         of("evergreen_labels_last_received_timestamp_seconds"): "-200000x100"}),
     "EvergreenLabelsTooLate": (45, {
         of("evergreen_labels_total", result="matched"): "0+60x20 1200x80",
         of("evergreen_labels_total", result="too_late"): "0x20 0+60x80"}),
-    "EvergreenSilence": (70, {of("evergreen_silence_seconds"): "30x20 30+60x80"}),
+    "EvergreenSilence": (70, {of("evergreen_silence_ratio"): "0.02x20 0.02+0.034x80"}),
     "EvergreenDrift": (1, {of("evergreen_drift_episodes"): "0x20 1x80"}),
     "EvergreenPerformance": (1, {of("evergreen_performance_degraded"): "0x20 1x80"}),
-    "EvergreenDataFaults": (1, {of("evergreen_verdict", verdict="quarantine"): "0x20 1x80"}),
+    "EvergreenDataFaults": (1, judged("quarantine")),
     "EvergreenRolledBack": (3, {of("evergreen_rollbacks_total"): "0x20 1x80"}),
 }  # fmt: skip
 

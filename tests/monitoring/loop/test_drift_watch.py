@@ -266,7 +266,7 @@ def test_episodes_end_where_the_rule_becomes_the_classic_one_and_the_way_back_be
     world.answer(rows.between(85 * DAY_US, 95 * DAY_US))
     world.settle(watch)
     shown = watch.metrics.registry.get_sample_value("evergreen_drift_episodes", {"model": "rain", "state": "open"})
-    evidence = watch.metrics.registry.get_sample_value("evergreen_drift_evidence_log10", {"model": "rain", "feature": "wind"})
+    evidence = watch.metrics.registry.get_sample_value("evergreen_drift_evidence_ratio", {"model": "rain", "feature": "wind"})
     is_taken = world.stores.journal.acknowledge("rain", 1, Acknowledgement("ann", "known", 0))
     promote(world, world.train(weather(2, 0, 60)))
     world.answer(rows.between(95 * DAY_US, 97 * DAY_US))

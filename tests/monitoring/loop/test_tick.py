@@ -249,7 +249,7 @@ def test_a_new_leader_shows_what_the_one_before_it_did_and_those_that_do_not_lea
     world.settle(waiting)
 
     assert shown(again) == before
-    assert again.metrics.registry.get_sample_value("evergreen_verdicts_total", {"model": "rain", "verdict": "keep"}) == 3
+    assert again.metrics.registry.get_sample_value("evergreen_verdict", {"model": "rain", "verdict": "keep"}) == 1
     assert [shown(watch), shown(waiting)] == [{}, {}]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -136,3 +136,22 @@ def test_refusals_are_counted_in_memory_and_brought_into_the_metrics_together() 
 
     assert before == 0
     assert registry.get_sample_value("evergreen_rejected_requests_total", {"reason": "InvalidRows"}) == 2
+
+
+def test_a_model_has_71_series_and_one_more_for_each_class_that_each_version_answered_with() -> None:
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(registry)
+    for metric in (metrics.deadline_exceeded, metrics.ignored_values, metrics.own_ids_lost):
+        metric.labels("m").inc()
+    for gauge in (metrics.move, metrics.last_label):
+        gauge.labels("m").set(1)
+    for histogram in (metrics.swap_seconds, metrics.label_delay):
+        histogram.labels("m").observe(1)
+
+    for version in ("a", "b"):
+        notes = metrics.of_model("m", version)
+        notes.note(0.1, 3, [("yes", 1), ("no", 2)])
+        notes.flush()
+
+    lines = [line for line in generate_latest(registry).decode().splitlines() if 'model="m"' in line and "_created{" not in line]
+    assert len(lines) == 71 + 2 * 2
