@@ -29,10 +29,10 @@ from training.evaluation.curves import curves_of
 from training.evaluation.scores import evaluate
 from training.fitting.candidates import baseline
 from training.fitting.imported import IMPORTED, kind_of, take_imported
-from training.fitting.learning import Learned, learn
+from training.fitting.learning import Learned, choose, learn
 from training.fitting.proposals import load_optuna
 from training.fitting.refitting import Refit, try_refit
-from training.fitting.search import fit
+from training.fitting.search import fit, refuse_useless
 from training.learnable_rows import LearnableRows, learnable_rows
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
@@ -114,7 +114,8 @@ def train(  # 13 parameters: the public call, all but two of them options by nam
     DataError, TooFewRowsError
         The rows do not fit the schema or are too few to learn from, or a category of a table has more levels than ours can use.
     NothingBeatsBaselineError
-        No candidate is better than a constant guess: nothing is registered, and the report on the rows is kept in the home.
+        No candidate is better than a constant guess: nothing is registered, and the report on the rows is kept in the home. Not in a
+        run of the loop, whose gate holds what was chosen against the champion.
     CandidateError
         What is not ours fails or is not there: an estimator, a metric, optuna.
     """
@@ -129,16 +130,19 @@ def train(  # 13 parameters: the public call, all but two of them options by nam
         refuse_many_levels(checked.report)
     durations["check"] = watch() - began
     destination = _Destination(home, registry, parent, now, right, who, why)
-    try:
-        fitted = learn(checked.rows, spec, progress, durations, stop_after, backend, jobs)
-    except NothingBeatsBaselineError as error:
-        raise NothingBeatsBaselineError(f"{error} It is kept: {_keep_report(checked.report, spec, destination, str(error))}") from error
-    return _publish(fitted, checked, spec, destination, durations, progress)
+    chosen = choose(checked.rows, spec, progress, stop_after=stop_after, backend=backend, jobs=jobs)
+    durations["search"] = chosen.seconds
+    if right is None:  # in a run of the loop the gate decides, on newer rows and against the champion
+        try:
+            refuse_useless(chosen, spec.judged_by)
+        except NothingBeatsBaselineError as error:
+            kept = _keep_report(checked.report, spec, destination, str(error))
+            raise NothingBeatsBaselineError(f"{error} It is kept: {kept}") from error
+    return _publish(learn(checked.rows, spec, chosen, progress, durations), checked, spec, destination, durations, progress)
 
 
 def _keep_report(report: DataReport, spec: ModelSpec, destination: _Destination, outcome: str) -> Path:
     """Write down what the rows of a run without a version look like; return where."""
-    destination.check()
     now = destination.now or datetime.now(UTC)
     folder = destination.folders.reports
     folder.mkdir(mode=0o700, exist_ok=True)

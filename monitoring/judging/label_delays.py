@@ -16,6 +16,7 @@ from training.dataset.maturity import DUE_AT_MATURITY
 LEAST_LABELS = 500  # before there are so many of all classes, nothing is measured
 LEAST_OF_CLASS = 20  # labels of a class, and rows at risk at the longest delay that is asked about
 QUANTILE = DUE_AT_MATURITY
+MOST_MISSING = 0.02  # share of rows: by no more can the share of a class be off where all of the missing are of one
 BINS_AN_OCTAVE = 4
 DRAWN = -1  # in place of a bin: of labels that came because they were asked for
 _LONGEST_US = 100 * 365 * 86_400_000_000
@@ -152,7 +153,9 @@ def class_delays(labels: Iterable[tuple[int, Mapping[tuple[str, int], int]]], bi
 
 
 def not_measured(usual: Mapping[str, int], delays: Iterable[ClassDelay], due: int) -> tuple[str, ...]:
-    """Return the classes whose delay could not be measured, though it could have been if their labels came as those of others do.
+    """Return the classes whose delay could not be measured, though they matter or it could have been if their labels came as others do.
+
+    A class matters whose rows, were all of their labels outstanding, would be more than may be missing while delays are not known.
 
     Parameters
     ----------
@@ -170,7 +173,8 @@ def not_measured(usual: Mapping[str, int], delays: Iterable[ClassDelay], due: in
     ('stayed',)
     """
     rows, known = max(1, sum(usual.values())), {one.name for one in delays}
-    return tuple(sorted(name for name, number in usual.items() if name not in known and due * number >= 2 * LEAST_OF_CLASS * rows))
+    least = min(MOST_MISSING * rows, 2 * LEAST_OF_CLASS * rows / max(1, due))
+    return tuple(sorted(name for name, number in usual.items() if name not in known and number >= least))
 
 
 def plain_duration(duration_us: int) -> str:

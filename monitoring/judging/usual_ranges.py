@@ -32,7 +32,7 @@ class Usual:
     variability
         The farthest (total variation, 0 to 1) any bucket is from the whole.
     is_constant
-        Whether the whole reference has one value.
+        Whether the whole reference has one value; or none that the bins know, which cannot be told from one.
     is_discrete
         Whether its bins stand for single values.
     is_calendar
@@ -113,7 +113,7 @@ def _usual(
         missing=_worst(counts[:, -1], rows),
         outside=float(outside_of(bins, shares.T, is_calendar=is_calendar).max()),
         variability=float(np.abs(shares - whole).sum(axis=1).max() / 2),
-        is_constant=is_constant_in(total, bins.name),
+        is_constant=is_constant_in(total, bins.name) or _is_unknown_in(total, bins.name),
         is_discrete=is_discrete(bins),
         is_calendar=is_calendar,
         shares=whole,
@@ -228,6 +228,11 @@ def is_constant_in(profile: Profile, name: str) -> bool:
     present = counts[:-1]
     rows = present.sum()
     return bool(rows and (present[:-1] == rows).any())
+
+
+def _is_unknown_in(profile: Profile, name: str) -> bool:
+    """Return whether all present values are categories that the bins do not know, which are counted together."""
+    return name not in profile.minimum and bool(profile.counts[name][-2]) and not profile.counts[name][:-2].any()
 
 
 def count_varying(profile: Profile) -> int:

@@ -126,12 +126,12 @@ class Limits:
     ----------
     last_retrain_us
         Slot (model time) of the last retraining; None before the first.
+    learned_through_us
+        Newest row (model time) of what the champion was trained on; None where nobody knows.
     retrains_this_week
         Retrainings started in the last seven days of machine time.
     is_paused
         Whether a person paused the model's loop.
-    is_on_probation
-        Whether the champion can still be taken back.
     is_requested
         Whether a person asked for a retraining: asks past cool-down and budget, never past a data fault.
     """
@@ -139,8 +139,8 @@ class Limits:
     last_retrain_us: int | None = None
     retrains_this_week: int = 0
     is_paused: bool = False
-    is_on_probation: bool = False
     is_requested: bool = False
+    learned_through_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,17 +220,22 @@ def _trigger(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, lim
         return "performance", evidence.performance.sentence()
     if policy.min_new_labels is not None and evidence.labels.new >= policy.min_new_labels:
         return "labels", f"{evidence.labels.new} new labels, the policy asks for {policy.min_new_labels}"
-    if policy.schedule is not None and _is_scheduled(evidence.slot_us, policy.schedule, every):
+    if policy.schedule is not None and _is_scheduled(evidence.slot_us, policy.schedule, every, limits):
         return "schedule", f"every {format_duration(policy.schedule)} by the policy"
     if policy.on_drift and evidence.drift.drifting:
         return "drift", f"drift in {', '.join(evidence.drift.drifting)}, and the policy retrains on drift"
     return None, ""
 
 
-def _is_scheduled(slot_us: int, schedule: timedelta, every: timedelta) -> bool:
-    """Return whether a boundary of the schedule (multiples since the epoch) fell into the slot that ends here."""
-    step = duration_us(schedule)
-    return slot_us // step > (slot_us - duration_us(every)) // step
+def _is_scheduled(slot_us: int, schedule: timedelta, every: timedelta, limits: Limits) -> bool:
+    """Return whether a boundary of the schedule (multiples since the epoch) has passed since the last retraining, or what was learned from.
+
+    So it stays due where a slot could not act on it: blind, quarantined, paused, with too few rows. Where neither is known it must have fallen into
+    the slot that ends here.
+    """
+    boundary_us = slot_us // duration_us(schedule) * duration_us(schedule)
+    known = [at_us for at_us in (limits.last_retrain_us, limits.learned_through_us) if at_us is not None]
+    return boundary_us > (max(known) if known else slot_us - duration_us(every))
 
 
 def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigger: Trigger) -> tuple[str, ...]:
@@ -240,8 +245,6 @@ def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigg
             f"no retraining yet: the gate needs {policy.gate.rows} matured labelled rows the champion has not seen, "
             f"there are {evidence.labels.unseen}"
         )
-    if limits.is_on_probation:
-        reasons.append("no retraining yet: the champion is on probation")
     if trigger == "request":
         return tuple(reasons)
     if limits.last_retrain_us is not None and evidence.slot_us < limits.last_retrain_us + duration_us(policy.cool_down):

@@ -176,7 +176,7 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
             evidence,
             policy_of(stores, spec, champion.version),
             spec.watching.every,
-            retraining.limits(turn, spec, slot_us, is_on_probation=looked.is_open),
+            retraining.limits(turn, spec, champion.version, slot_us),
         )
         if verdict.kind == "retrain":
             carry = replace(carry, taught_us=evidence.labels.through_us + 1)
@@ -244,7 +244,7 @@ def answer(watch: Watch, turn: Turn, spec: ModelSpec, request: Request, at_us: i
         return
     cohorts = read_cohorts(stores, spec, champion.version, at_us)
     evidence = gather(stores, spec, champion.version, cohorts, journal.carry(spec.model), None, None).evidence
-    limits = watch.retraining.limits(turn, spec, at_us, is_on_probation=probation.is_open(stores, spec.model))
+    limits = watch.retraining.limits(turn, spec, champion.version, at_us)
     limits = replace(limits, is_requested=request.kind == RETRAIN)
     verdict = judge(evidence, policy_of(stores, spec, champion.version), spec.watching.every, limits)
     verdict = replace(verdict, reasons=(f"asked for by {request.who}", *verdict.reasons))

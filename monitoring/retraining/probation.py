@@ -63,12 +63,6 @@ def start(stores: Stores, turn: Turn, spec: ModelSpec, version: str, previous: s
         stores.journal.start_probation(turn, spec.model, version, previous, started_us=started_us, looks=looks)
 
 
-def is_open(stores: Stores, model: str) -> bool:
-    """Return whether the champion can still be taken back."""
-    record = stores.journal.open_probation(model)
-    return record is not None and record.looks_done < record.looks
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a slot sees of the probation; nothing is written before the slot's run ends.
@@ -79,13 +73,10 @@ class Look:
         Whether the previous champion is better; None where no look was due.
     step
         What becomes of the probation, unless the previous champion comes back.
-    is_open
-        Whether the champion could be taken back when the slot began to look; not where the probation ends unjudged.
     """
 
     decision: Decision | None
     step: ProbationStep
-    is_open: bool
 
 
 def look(stores: Stores, spec: ModelSpec, cohorts: Cohorts) -> Look:
@@ -96,16 +87,16 @@ def look(stores: Stores, spec: ModelSpec, cohorts: Cohorts) -> Look:
     """
     record = stores.journal.open_probation(spec.model)
     if record is None or record.looks_done >= record.looks:
-        return Look(None, ProbationStep(), is_open=False)
+        return Look(None, ProbationStep())
     try:
         decision = _decide(stores, spec, record, cohorts)
     except (ArtifactError, CandidateError) as error:
         logger.error("%s: the probation of %s ends unjudged: %s", spec.model, record.version, error)
-        return Look(None, ProbationStep(end="unjudged"), is_open=False)
+        return Look(None, ProbationStep(end="unjudged"))
     if decision is None:
-        return Look(None, ProbationStep(), is_open=True)
+        return Look(None, ProbationStep())
     has_passed = record.looks_done + 1 >= record.looks and not decision.accepted
-    return Look(decision, ProbationStep(decision.evidence, "passed" if has_passed else None), is_open=True)
+    return Look(decision, ProbationStep(decision.evidence, "passed" if has_passed else None))
 
 
 def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: Cohorts) -> Decision | None:

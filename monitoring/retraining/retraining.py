@@ -71,16 +71,17 @@ class Retraining:
     deadline: timedelta = timedelta(hours=1)
     concluded: set[tuple[str, int, int]] = field(default_factory=set)
 
-    def limits(self, turn: Turn, spec: ModelSpec, slot_us: int, *, is_on_probation: bool) -> Limits:
-        """Read what keeps the loop from acting: cool-down in model time, budget in machine time, pause; probation is known."""
+    def limits(self, turn: Turn, spec: ModelSpec, champion: str, slot_us: int) -> Limits:
+        """Read what keeps the loop from acting: cool-down in model time, budget in machine time, pause."""
         journal, registry = self.stores.journal, self.stores.registry
+        learned_us = int(registry.version(spec.model, champion).manifest["trained_through_us"])
         last = next((r for r in journal.runs(spec.model, RETRAIN, limit=20) if r.slot_us < slot_us), None)
         this_week = [r for r in journal.retrains_started_since(spec.model, turn.now - WEEK) if r.slot_us != slot_us]
         return Limits(
             last_retrain_us=None if last is None else last.slot_us,
             retrains_this_week=len(this_week),
             is_paused=registry.get_model(spec.model).paused,
-            is_on_probation=is_on_probation,
+            learned_through_us=learned_us if spec.schema.is_dated(learned_us) else None,
         )
 
     def begin(

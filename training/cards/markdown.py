@@ -50,7 +50,7 @@ def write_card(
         measured(metrics[spec.metric].n, spec, is_imported=search is None),
         "",
         *_scores(metrics, baseline, spec.metric),
-        *_warning(metrics, baseline, spec, is_chosen=search is not None),
+        *_warning(metrics, baseline, spec, search),
     ]
     making = _making(spec, search, fitted.calibration, serving, more)
     return "\n".join([*head, *_segments(metrics, spec.metric), *making, *_contract(breaks)]) + "\n"
@@ -84,10 +84,10 @@ def _scores(metrics: Metrics, baseline: Metrics, chosen: str) -> list[str]:
     return ["| metric | better is | value | 95 % | constant guess |", "|---|---|--:|--:|--:|", *rows, ""]
 
 
-def _warning(metrics: Metrics, baseline: Metrics, spec: ModelSpec, *, is_chosen: bool) -> list[str]:
+def _warning(metrics: Metrics, baseline: Metrics, spec: ModelSpec, search: SearchResult | None) -> list[str]:
     if gain(spec.metric, metrics[spec.metric].value, baseline[spec.metric].value) > 0:
         return []
-    before = ", though it was in validation before" if is_chosen else ""
+    before = "" if search is None else ", though it was in validation before" if search.beats_guess(spec.judged_by) else ", nor in validation"
     return [f"**On {held_out(spec)} it is no better than the constant guess**{before}.", ""]
 
 

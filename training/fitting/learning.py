@@ -53,10 +53,14 @@ class Learned:
     curves: Curves = field(default_factory=lambda: Curves(0))
 
 
-def learn(
-    rows: Rows, spec: ModelSpec, progress: Progress, durations: dict[str, float], stop_after: int | None, backend: Backend, jobs: int
-) -> Learned:
-    """Choose on the older rows, score on the newest, fit the choice again on all of them.
+def choose(rows: Rows, spec: ModelSpec, progress: Progress, *, stop_after: int | None, backend: Backend, jobs: int) -> SearchResult:
+    """Choose on the older rows."""
+    older, _ = split_by_time(rows, spec.training.holdout)
+    return search(older, spec, progress=progress, stop_after=stop_after, backend=backend, jobs=jobs)
+
+
+def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress, durations: dict[str, float]) -> Learned:
+    """Score what was chosen on the older rows on the newest, fit it again on all of them.
 
     The map that calibrates the scores is learned from what the model of the older rows said about the newest ones: so the
     model that serves was fitted on every row, and its map on rows that the model of the older ones had not seen. The figures of the card
@@ -64,8 +68,6 @@ def learn(
     """
     watch, schema = time.perf_counter, spec.schema
     older, newest = split_by_time(rows, spec.training.holdout)
-    chosen = search(older, spec, progress=progress, stop_after=stop_after, backend=backend, jobs=jobs)
-    durations["search"] = chosen.seconds
     began = watch()
     progress.start("scoring on the newest rows", 3)
     map_before = _earlier_map(chosen.best, older, spec)

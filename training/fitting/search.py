@@ -95,6 +95,10 @@ class SearchResult:
         """What to pass as ``stop_after`` to choose the same again."""
         return len(self.rungs)
 
+    def beats_guess(self, metric: Metric) -> bool:
+        """Return whether the choice is better than the constant guess, on the rows it was made on."""
+        return metric.gain(self.score, self.baseline_score) > 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
         return {
@@ -132,9 +136,7 @@ def search(
     Raises
     ------
     TooFewRowsError
-        When no fold has rows of two classes to learn from.
-    NothingBeatsBaselineError
-        When the best candidate is no better than the constant guess.
+        When no fold has rows of two classes to learn from, or the metric is defined in none.
     """
     progress, began, schema, policy, metric = progress or Silent(), clock(), spec.schema, spec.training, spec.judged_by
     field, left_out = _able(spec)
@@ -182,21 +184,26 @@ def search(
     finals = finals or [(field[0], rungs[-1].scores[0])]
     chosen, best = min(finals, key=lambda pair: _rank(pair[1].score, metric))
     constant = (rungs[0] if has_firsts else rungs[-1]).scores[-1].score
-    _refuse_useless(best, constant, metric, len(rows))
+    if math.isnan(best.score):
+        raise TooFewRowsError(f"{metric.name} is not defined on the newest of the {len(rows)} rows: they hold one class only")
     seconds = clock() - began
     remarks = _remarks(policy.budget, len(rungs), len(steps), seconds) if stop_after is None else ()
     return SearchResult(chosen, best.score, constant, metric.name, tuple(rungs), fits, seconds, (*left_out, *remarks))
 
 
-def _refuse_useless(best: Score, constant: float, metric: Metric, n_rows: int) -> None:
-    """Raise when the best candidate has no score, or none better than the constant guess."""
-    if math.isnan(best.score):
-        raise TooFewRowsError(f"{metric.name} is not defined on the newest of the {n_rows} rows: they hold one class only")
-    if not metric.gain(best.score, constant) > 0:
+def refuse_useless(result: SearchResult, metric: Metric) -> None:
+    """Refuse a choice that is no better than the constant guess.
+
+    Raises
+    ------
+    NothingBeatsBaselineError
+        It names both scores.
+    """
+    if not result.beats_guess(metric):
         raise NothingBeatsBaselineError(
-            f"no candidate beats the constant guess: the best, {best.candidate}, has {metric.name} {best.score:.4g}, the guess "
-            f"{constant:.4g}. Nothing was registered and the champion is untouched. Do the features say anything about the target? "
-            f"The report on the data may tell."
+            f"no candidate beats the constant guess: the best, {result.best}, has {metric.name} {result.score:.4g}, the guess "
+            f"{result.baseline_score:.4g}. Nothing was registered and the champion is untouched. Do the features say anything about the "
+            f"target? The report on the data may tell."
         )
 
 

@@ -22,6 +22,7 @@ from benchmarks.monitoring.late_labels.loop import Feedback, Loop, Watched, step
 from benchmarks.monitoring.late_labels.streams import Stream
 from benchmarks.monitoring.table import Row, markdown, spread
 from training.clock import duration_us
+from training.errors import NothingBeatsBaselineError
 from training.evaluation.gate import jackknife_difference
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.schema.prediction import Prediction
@@ -86,6 +87,9 @@ class Result:
         return self.gain / self.reference if self.reference_low > 0 else None
 
 
+NO_MODEL = Result(0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
 def run(name: str, text: str, runs: Path | None, *, is_short: bool) -> Result | None:
     """Run one stream with one feed, or read what an earlier run left in the folder."""
     kept = None if runs is None else runs / f"{name} {text}{' short' if is_short else ''}.json"
@@ -95,7 +99,10 @@ def run(name: str, text: str, runs: Path | None, *, is_short: bool) -> Result | 
     stream = streams.load(name, is_short=is_short)
     if stream is None:
         return None
-    result = _run(stream.thinned(feed.slow), feed, runs)
+    try:
+        result = _run(stream.thinned(feed.slow), feed, runs)
+    except NothingBeatsBaselineError:
+        result = NO_MODEL
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(asdict(result)))
@@ -226,6 +233,8 @@ def late_labels(quick: bool, processes: int, only: str = "", feeds: Sequence[str
 
 
 def _row(name: str, one: Result) -> Row:
+    if one == NO_MODEL:
+        return Row(name, "no first model: nothing beats a constant guess", "-", True, ("-",) * 8)
     feed = Feed.parse(name.partition(", ")[2])
     kept = "-" if one.kept is None else f"{one.kept:.0%}"
     is_kept = one.kept is None or one.kept >= KEPT or not feed.brings_all

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitoring.judging.label_delays import QUANTILE
+from monitoring.judging.label_delays import MOST_MISSING, QUANTILE
 from monitoring.judging.labels.blindness import LEAST_DUE_OF_THIRD
 from monitoring.judging.labels.counts import Counts
 from training.clock import duration_us
 from training.policies import LabelPolicy, WatchingPolicy
 
 LEAST_TOGETHER = 1000  # rows: of a third of them the share of labels is known to four points
-MOST_MISSING = 0.02  # share of rows: by no more can the share of a class be off where all of the missing are of one
+LEAST_NEWEST = 300  # rows: where less than 1 % of them lack a label, chance hardly shows 2 %
 SURE = 2.0  # standard errors by which a third must fall short
 
 
@@ -130,17 +130,22 @@ def settled(cohorts: Sequence[Cohort], rule: CoverageRule, *, is_known: bool) ->
     ----------
     is_known
         Whether it is known how late labels are: where it is not, as in a young log, the missing labels may all be of one class, and of the
-        rows that are judged together no more than `MOST_MISSING` may be without one.
+        rows that are judged together no more than `MOST_MISSING` may be without one; nor of the newest that count, since the younger
+        rows are the more is outstanding.
     """
     judged, together = list[Cohort](), deque[Cohort]()
-    for one in cohorts:
+    least = rule.least_share if is_known else (1 - MOST_MISSING) * min(1.0, rule.coverage / LabelPolicy().coverage)
+    stop = len(cohorts) if is_known else _end_of_complete(cohorts, least)
+    for place, one in enumerate(cohorts):
+        if place >= stop and one.n_answered is None:
+            judged.append(replace(one, is_covered=False))
+            continue
         if not one.is_covered or one.n_answered is not None:
             judged.append(one)
             continue
         due, labelled = one.due.copy(), one.labelled.copy()
         for each in together:
             due, labelled = due + each.due, labelled + each.labelled
-        least = rule.least_share if is_known else (1 - MOST_MISSING) * min(1.0, rule.coverage / LabelPolicy().coverage)
         is_covered = labelled.sum() >= least * due.sum() and rule.is_covered(due, labelled) and rule.is_even(due, labelled)
         judged.append(replace(one, is_covered=bool(is_covered)))
         if is_covered:
@@ -148,3 +153,24 @@ def settled(cohorts: Sequence[Cohort], rule: CoverageRule, *, is_known: bool) ->
             while sum(each.n_due for each in together) - together[0].n_due >= LEAST_TOGETHER:
                 together.popleft()
     return tuple(judged)
+
+
+def _end_of_complete(cohorts: Sequence[Cohort], least: float) -> int:
+    """Return the number of cohorts of which the newest `LEAST_NEWEST` rows have such a share of their labels; drawn labels do not count.
+
+    Examples
+    --------
+    >>> days = [Cohort(day, day + 1, np.array([100]), np.array([has]), True) for day, has in enumerate([100, 99, 99, 98, 97, 94])]
+    >>> _end_of_complete(days, 0.98)
+    5
+    """
+    for stop in range(len(cohorts), 0, -1):
+        due = labelled = 0
+        for one in reversed(cohorts[:stop]):
+            if one.n_answered is None:
+                due, labelled = due + one.n_due, labelled + one.n_labelled
+            if due >= LEAST_NEWEST:
+                break
+        if labelled >= least * due:
+            return stop
+    return 0

@@ -39,6 +39,13 @@ def test_where_delays_are_not_known_few_labels_may_be_missing(labelled: int, is_
     assert covered(alike, is_known=is_known) == [is_covered] * 10
 
 
+def test_the_newest_rows_are_not_complete_because_older_ones_are() -> None:
+    full, newest = days([0, 0, 0, 100], [0, 0, 0, 100]), days([0, 0, 0, 100], [0, 0, 0, 95], 4)
+
+    assert covered([*full, *newest], is_known=False) == [*[True] * 11, False, False, False]
+    assert all(covered([*full, *newest]))
+
+
 def test_who_says_that_labels_are_missing_evenly_is_believed_before_delays_are_known() -> None:
     rule = CoverageRule(0.8, 100, 1, 1)
     alike = days([0, 0, 0, 100], [0, 0, 0, 88])

@@ -437,6 +437,13 @@ def test_a_value_may_repeat_as_in_the_worst_bucket_but_for_what_chance_adds_ther
     assert kinds(known, stuck) == [("constant", "town")]
 
 
+def test_a_category_of_which_the_reference_knows_no_value_is_not_called_stuck() -> None:
+    """So is a month after a season that the bins never saw: it may have stood still in the reference as well."""
+    known = known_by(*(profile([500, 500, 0, 0, 0], [0, 0, 1000, 0]) for _ in range(3)))
+
+    assert kinds(known, profile([50, 50, 0, 0, 0], [100, 0, 0, 0])) == []
+
+
 def test_a_discrete_column_that_is_half_restless_can_be_stuck() -> None:
     halves = (profile([500, 500, 0, 0, 0], town) for town in ([500, 500, 0, 0], [0, 0, 1000, 0]))
 

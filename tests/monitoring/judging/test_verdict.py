@@ -101,7 +101,6 @@ WORSE_SENTENCE = (
     "100% of these predictions are labelled"
 )
 TOO_FEW = "no retraining yet: the gate needs 1000 matured labelled rows the champion has not seen, there are 999"
-ON_PROBATION = "no retraining yet: the champion is on probation"
 COOLING = "no retraining yet: cool-down of 14d since 1970-02-26 00:00"
 SPENT = "no retraining yet: 3 in the last seven days, the budget is 3"
 
@@ -115,8 +114,7 @@ SPENT = "no retraining yet: 3 in the last seven days, the budget is 3"
         pytest.param(Limits(last_retrain_us=8 * WEEK_US), 1000, [], id="at the end of the cool-down"),
         pytest.param(Limits(retrains_this_week=3), 1000, [SPENT], id="the budget is spent"),
         pytest.param(Limits(retrains_this_week=2), 1000, [], id="the budget has one left"),
-        pytest.param(Limits(is_on_probation=True), 1000, [ON_PROBATION], id="probation"),
-        pytest.param(Limits(8 * WEEK_US + 1, 3, False, True), 999, [TOO_FEW, ON_PROBATION, COOLING, SPENT], id="everything"),
+        pytest.param(Limits(8 * WEEK_US + 1, 3), 999, [TOO_FEW, COOLING, SPENT], id="everything"),
     ],
 )
 def test_a_retraining_is_held_back_at_these_bounds_and_says_why(limits: Limits, unseen: int, reasons: list[str]) -> None:
@@ -134,8 +132,8 @@ def test_a_retraining_is_held_back_at_these_bounds_and_says_why(limits: Limits, 
     ],
 )
 def test_what_comes_round_by_itself_and_has_to_wait_asks_nobody_to_look(policy: RetrainingPolicy, reason: str) -> None:
-    calm, limits = replace(CALM, labels=Labels(50, 999, 1.0, 0)), Limits(is_on_probation=True)
-    trigger, waits = "labels" if policy.min_new_labels else "schedule", (f"would retrain: {reason}", TOO_FEW, ON_PROBATION)
+    calm, limits = replace(CALM, labels=Labels(50, 999, 1.0, 0)), Limits(retrains_this_week=3)
+    trigger, waits = "labels" if policy.min_new_labels else "schedule", (f"would retrain: {reason}", TOO_FEW, SPENT)
 
     assert judge(calm, policy, WEEK, limits) == Verdict("keep", (QUIET, *waits), trigger, False)
     moved = replace(calm, drift=drifting(DRIFTING))
@@ -146,10 +144,10 @@ def test_what_comes_round_by_itself_and_has_to_wait_asks_nobody_to_look(policy: 
     assert judge(ready, notify, WEEK, Limits()) == Verdict("watch", (f"would retrain: {reason}", DRY), trigger, True)
 
 
-def test_a_person_is_held_back_by_gate_and_probation_only() -> None:
-    verdict = judge(replace(CALM, labels=Labels(0, 999, 1.0, 0)), POLICY, WEEK, Limits(8 * WEEK_US + 1, 3, False, True, True))
+def test_a_person_is_held_back_by_the_gate_only() -> None:
+    verdict = judge(replace(CALM, labels=Labels(0, 999, 1.0, 0)), POLICY, WEEK, Limits(8 * WEEK_US + 1, 3, is_requested=True))
 
-    assert verdict == Verdict("watch", ("would retrain: a person asked for it", TOO_FEW, ON_PROBATION), "request", False)
+    assert verdict == Verdict("watch", ("would retrain: a person asked for it", TOO_FEW), "request", False)
 
 
 NOTIFY = replace(POLICY, act="notify")
@@ -231,6 +229,21 @@ def test_a_schedule_is_due_in_the_slot_its_boundary_falls_into(slot_us: int, sch
     assert (verdict.trigger == "schedule") is is_due
 
 
+@pytest.mark.parametrize(
+    ("last_retrain_us", "learned_through_us", "is_due"),
+    [
+        (99, None, True), (100, None, False), (None, 99, True), (None, 100, False), (99, 20, True), (20, 100, False), (130, 100, False),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_a_slot_could_not_act_on_stays_due(last_retrain_us: int | None, learned_through_us: int | None, is_due: bool) -> None:
+    policy = replace(POLICY, schedule=timedelta(microseconds=50), cool_down=timedelta(0))
+    limits = Limits(last_retrain_us, learned_through_us=learned_through_us)
+
+    verdict = judge(replace(CALM, slot_us=137), policy, timedelta(microseconds=10), limits)
+
+    assert (verdict.trigger == "schedule") is is_due
+
+
 def test_of_many_drifting_columns_five_are_named_the_farthest_first() -> None:
     columns = [replace(DRIFTING, column=f"c{i}", psi=0.1 * i, floor=0.01 * i) for i in range(1, 8)]
     named = ", ".join(f"c{i} (PSI 0.{i}0, floor 0.0{i})" for i in (6, 5, 4, 3, 2))
@@ -261,11 +274,11 @@ def test_notices_stand_in_this_order_and_the_reason_is_not_repeated() -> None:
     district = "district: 12% of the rows have a category the champion has not learned"
 
     watched = judge(worse, replace(POLICY, on_performance=False), WEEK, Limits())
-    learned, held = judge(worse, POLICY, WEEK, Limits()), judge(worse, POLICY, WEEK, Limits(is_on_probation=True))
+    learned, held = judge(worse, POLICY, WEEK, Limits()), judge(worse, POLICY, WEEK, Limits(retrains_this_week=3))
 
     assert watched.reasons == (DRIFT_NOTICE, district, WORSE_SENTENCE)
     assert learned.reasons == (WORSE_SENTENCE, DRIFT_NOTICE, district)
-    assert held.reasons == (f"would retrain: {WORSE_SENTENCE}", ON_PROBATION, DRIFT_NOTICE, district)
+    assert held.reasons == (f"would retrain: {WORSE_SENTENCE}", SPENT, DRIFT_NOTICE, district)
 
 
 SAME = compare(
@@ -303,7 +316,7 @@ def test_whatever_the_verdict_is_it_says_once_what_ended() -> None:
     }
 
     assert {kind: (verdict.kind, verdict.reasons.count(ended)) for kind, verdict in verdicts.items()} == {kind: (kind, 1) for kind in cases}
-    held = judge(replace(CALM, performance=WORSE, drift=drift), POLICY, WEEK, Limits(is_on_probation=True))
+    held = judge(replace(CALM, performance=WORSE, drift=drift), POLICY, WEEK, Limits(retrains_this_week=3))
     assert held.reasons.count(ended) == 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.errors import CandidateError, NothingBeatsBaselineError, TooFewRowsError
-from training.fitting.search import SearchResult, search, time_folds
+from training.fitting.search import SearchResult, refuse_useless, search, time_folds
 from training.model_file.model_spec import ModelSpec
 from training.policies import Budget, TrainingPolicy
 from training.run import train
@@ -117,8 +117,12 @@ def test_when_what_was_learned_holds_no_more_the_search_says_so(spec_of: Specs, 
     other = np.where(rows.labels == "yes", "no", "yes").astype(object)
     turned = np.where(np.arange(len(rows)) < 0.7 * len(rows), rows.labels, other)
 
+    result = search(replace(rows, target=turned), within(spec, fits(6)))
+
+    assert result.score > result.baseline_score
+    assert not result.beats_guess(spec.judged_by)
     with pytest.raises(NothingBeatsBaselineError, match="the champion is untouched"):
-        search(replace(rows, target=turned), within(spec, fits(6)))
+        refuse_useless(result, spec.judged_by)
 
 
 def test_a_class_that_is_missing_in_a_fold_does_not_stop_the_search(spec_of: Specs, rows_of: Make) -> None:
