@@ -87,7 +87,9 @@ def _scores(metrics: Metrics, baseline: Metrics, chosen: str) -> list[str]:
 def _warning(metrics: Metrics, baseline: Metrics, spec: ModelSpec, search: SearchResult | None) -> list[str]:
     if gain(spec.metric, metrics[spec.metric].value, baseline[spec.metric].value) > 0:
         return []
-    before = "" if search is None else ", though it was in validation before" if search.beats_guess(spec.judged_by) else ", nor in validation"
+    before = (
+        "" if search is None else ", though it was in validation before" if search.beats_guess(spec.judged_by) else ", nor in validation"
+    )
     return [f"**On {held_out(spec)} it is no better than the constant guess**{before}.", ""]
 
 

@@ -235,7 +235,9 @@ def test_a_schedule_is_due_in_the_slot_its_boundary_falls_into(slot_us: int, sch
         (99, None, True), (100, None, False), (None, 99, True), (None, 100, False), (99, 20, True), (20, 100, False), (130, 100, False),
     ],
 )  # fmt: skip
-def test_a_schedule_that_a_slot_could_not_act_on_stays_due(last_retrain_us: int | None, learned_through_us: int | None, is_due: bool) -> None:
+def test_a_schedule_that_a_slot_could_not_act_on_stays_due(
+    last_retrain_us: int | None, learned_through_us: int | None, is_due: bool
+) -> None:
     policy = replace(POLICY, schedule=timedelta(microseconds=50), cool_down=timedelta(0))
     limits = Limits(last_retrain_us, learned_through_us=learned_through_us)
 

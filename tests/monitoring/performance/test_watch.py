@@ -54,7 +54,7 @@ def test_a_model_that_got_worse_is_retrained_and_the_next_version_held_to_the_sa
         world.settle(watch)
 
     verdicts = by_day(world)
-    assert [verdicts[day].verdict for day in (119, 126, 133, 154)] == ["retrain", "watch", "retrain", "retrain"]
+    assert [verdicts[day].verdict for day in (119, 126, 133, 147)] == ["retrain", "watch", "retrain", "retrain"]
     assert verdicts[119].reasons[0].startswith("log_loss ")
     assert "since 1970-04-27 00:00 is worse than" in verdicts[119].reasons[0]
     assert world.champion != first
