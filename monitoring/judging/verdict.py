@@ -230,8 +230,8 @@ def _trigger(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, lim
 def _is_scheduled(slot_us: int, schedule: timedelta, every: timedelta, limits: Limits) -> bool:
     """Return whether a boundary of the schedule (multiples since the epoch) has passed since the last retraining, or what was learned from.
 
-    So it stays due where a slot could not act on it: blind, quarantined, paused, with too few rows. Where neither is known it must have fallen into
-    the slot that ends here.
+    So it stays due where a slot could not act on it: blind, quarantined, paused, with too few rows. Where neither is known it must have
+    fallen into the slot that ends here.
     """
     boundary_us = slot_us // duration_us(schedule) * duration_us(schedule)
     known = [at_us for at_us in (limits.last_retrain_us, limits.learned_through_us) if at_us is not None]
