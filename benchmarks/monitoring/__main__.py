@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.monitoring.delay import delay
 from benchmarks.monitoring.estimates import measure_estimates
 from benchmarks.monitoring.faults import measure_faults
-from benchmarks.monitoring.harm import keeps_its_promise, sees_rises
+from benchmarks.monitoring.harm import keeps_its_promise, sees_returns, sees_rises
 from benchmarks.monitoring.labels import measure_labels
 from benchmarks.monitoring.late_labels.feeds import KINDS
 from benchmarks.monitoring.late_labels.table import late_labels
@@ -26,7 +26,7 @@ from benchmarks.serving.report import replace_between
 Table = Callable[[bool, int], Iterator[str]]
 BENCHMARKS: dict[str, dict[str, Table]] = {
     "promise": {"promise": promise, "promise of harm": keeps_its_promise},
-    "delay": {"delay": delay, "delay of harm": sees_rises},
+    "delay": {"delay": delay, "delay of harm": sees_rises, "return of harm": sees_returns},
     "faults": {"faults": measure_faults},
     "labels": {"labels": measure_labels},
     "estimates": {"estimates": measure_estimates},

@@ -15,7 +15,9 @@ import numpy.typing as npt
 from benchmarks.monitoring.streams import MONDAY_US
 from benchmarks.monitoring.table import Row, markdown, spread
 from monitoring.judging.performance.baseline import BucketLoss, learn_baseline
-from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, HarmState, Null, Rule, advance, look, null_of, null_of_segment
+from monitoring.judging.performance.bets import Null, null_of, null_of_segment
+from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, HarmState, Rule, advance, look
+from monitoring.judging.performance.watch import HarmWatch
 from training.profiles.phases import DAY_US
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +28,7 @@ WRONG, OF_SEGMENT = 0.20, 0.25
 SHARPNESS = 1.5  # standard deviation of the log-odds of a score
 DAYS, QUARTERS, MOST_WITH_ALARM = 90, 20, 3
 BEFORE, MOST_CHECKS, MOST_LABELS = 200, 4320, 8000
+MOST_TO_RETURN, MOST_ENDS = 32_000, 0.2  # ends a year while harm stands
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,12 @@ RISES = {
     "disparity: .25 + .10 of a fifth, .20 of the rest, baseline of 5,000": Losses(segment=0.2, rise=0.1),
 }
 
+STAYS = {
+    **RISES,
+    "error .20 + .10, baseline of 5,000": Losses(rise=0.10),
+    "error .20 + .05 ± .02 a day, baseline of 28 days": Losses(baseline=A_MONTH, wobble=0.02, rise=0.05),
+}
+
 
 @dataclass(frozen=True)
 class Quarter:
@@ -137,6 +146,15 @@ class Alarm:
 
     labels: float
     dated: float
+
+
+@dataclass(frozen=True)
+class Return:
+    """What became of a rise: how often it was taken for over in how many days, and the labels until it was, once it was over."""
+
+    ends: int
+    days: int
+    labels: float
 
 
 def quarter(name: str, seed: int, days: int = DAYS) -> Quarter:
@@ -174,6 +192,25 @@ def rise(name: str, seed: int) -> Alarm:
     return Alarm(np.inf, np.nan)
 
 
+def goes_back(name: str, seed: int, days: int = DAYS) -> Return:
+    """Watch losses that rise for some days, and are then what they were."""
+    losses = STAYS[name]
+    generator = np.random.default_rng([*name.encode(), seed, 1])
+    harm, ends, since = HarmWatch(losses.null(generator), HarmState(MONDAY_US)), 0, 0
+    for day in range(days):
+        watched, others = losses.draw(generator, day * CHECKS_A_DAY, CHECKS_A_DAY)
+        harm = harm.after(watched, losses.rule, others)
+        ends, since = ends + len(harm.ended), since + harm.is_open
+    before = replace(losses, rise=0.0)
+    for day in range(days, days + MOST_CHECKS // CHECKS_A_DAY * 3):
+        watched, others = before.draw(generator, day * CHECKS_A_DAY, CHECKS_A_DAY)
+        harm = harm.after(watched, losses.rule, others)
+        if harm.ended:
+            end_us = harm.ended[0].back.alarm_us or 0
+            return Return(ends, since, (end_us - MONDAY_US - days * DAY_US) / WIDTH_US * LABELS)
+    return Return(ends, since, np.inf if harm.is_open else np.nan)
+
+
 def keeps_its_promise(quick: bool, processes: int, only: str = "") -> Iterator[str]:
     """Yield the table: quarters of each scenario with an alarm, with their bar."""
     seeds, days = range(2 if quick else QUARTERS), 7 if quick else DAYS
@@ -199,3 +236,19 @@ def sees_rises(quick: bool, processes: int, only: str = "") -> Iterator[str]:
         more = f"{max(a.labels for a in some):,.0f}", f"{dated} of {len(some)}"
         rows.append(Row(name, f"{median:,.0f}", f"≤ {MOST_LABELS:,}", median <= MOST_LABELS, more))
     yield from markdown(("rise of losses", f"labels to the alarm, median of {len(seeds)}"), rows, ("longest", "dated right"))
+
+
+def sees_returns(quick: bool, processes: int, only: str = "") -> Iterator[str]:
+    """Yield the table: how often harm that stands is taken for over, and labels to the end of what is over, with their bars."""
+    seeds, days = range(2 if quick else QUARTERS), 7 if quick else DAYS
+    names = [name for name in STAYS if only in name]
+    rows = []
+    for name, some in spread({name: [partial(goes_back, name, seed, days) for seed in seeds] for name in names}, processes):
+        stood, ends = sum(one.days for one in some), sum(one.ends for one in some)
+        labels = [one.labels for one in some if not np.isnan(one.labels)]
+        median = float(np.median(labels)) if labels else np.nan
+        is_kept = ends <= MOST_ENDS * stood / 365 and median <= MOST_TO_RETURN
+        more = f"{ends} in {stood / 365:.1f} years", f"{max(labels, default=np.nan):,.0f}", f"{len(labels)} of {len(some)}"
+        rows.append(Row(name, f"{median:,.0f}", f"≤ {MOST_TO_RETURN:,}", is_kept, more))
+    head = "losses that were back", f"labels to the end, median of {len(seeds)}"
+    yield from markdown(head, rows, ("ends while harm stood", "longest", "episodes that were open"))

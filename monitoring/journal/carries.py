@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from monitoring.journal.tables import TICK, runs
 from monitoring.journal.tables import carries as table
-from monitoring.judging.performance.watch import PerformanceWatch
+from monitoring.judging.performance.harm import HarmState, best_of
+from monitoring.judging.performance.watch import Episode, PerformanceWatch
 from training.json_text import from_text, to_text
 from training.storage.database import upsert
 from training.storage.migrations import add_columns
@@ -83,6 +84,20 @@ def add_later_columns(connection: sa.Connection) -> None:
     What versions of their own had handed on (`first`, `others`) is left where it is; nobody reads it.
     """
     add_columns(connection, table.c.counted_us, table.c.performance)
+
+
+def go_on_with_episodes(connection: sa.Connection) -> None:
+    """Bring tables of version 8 to version 9: of an open episode it is not known yet whether losses are back."""
+    for row in connection.execute(sa.select(table).where(table.c.performance.is_not(None))).all():
+        stored = from_text(row.performance)
+        for harm in (stored["harm"], *(one["harm"] for one in stored["segments"].values())):
+            if harm is not None:
+                harm["state"]["square"] = 0.0
+                state, peak = HarmState.from_dict(harm["state"]), harm.pop("log_peak")
+                episode = Episode(best_of(state).since_us or state.through_us, HarmState(state.through_us))
+                harm["episode"] = None if peak is None else episode.to_dict()
+        is_it = (table.c.model == row.model) & (table.c.slot_us == row.slot_us)
+        connection.execute(table.update().where(is_it).values(performance=to_text(stored)))
 
 
 def _read(stored: Mapping[str, Any]) -> Carry:

@@ -10,8 +10,9 @@ from functools import cache
 from monitoring.journal.outcomes import Outcome
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS, BucketLoss
+from monitoring.judging.performance.bets import null_of, null_of_segment
 from monitoring.judging.performance.disparity import Disparity, rest_of
-from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rule, look, null_of, null_of_segment
+from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rule, look
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take

@@ -8,15 +8,39 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from monitoring.judging.performance.baseline import Baseline, BucketLoss
-from monitoring.judging.performance.harm import HarmLook, HarmState, Null, Rule, advance, look
+from monitoring.judging.performance.bets import Null
+from monitoring.judging.performance.harm import HarmLook, HarmState, Rule, advance, look
 from monitoring.judging.performance.scores import Score
 from training.clock import from_us
 from training.evaluation.losses import COST
 
-RETURNED = math.log(100.0)
-"""An episode ends where the evidence fell to a hundredth of the most it was (Page's rule, for the way back)."""
 RELATIVE = frozenset({"log_loss", "absolute_error", COST})  # losses without a natural scale: their tolerance is a share of the baseline
 WORDS = {"miss": "share of wrong answers", "log_loss": "log loss", "absolute_error": "absolute error", "brier": "Brier score", COST: "cost"}
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A time in which losses were worse than the baseline.
+
+    Attributes
+    ----------
+    since_us
+        Since when it is likeliest, as of the alarm (model time).
+    back
+        The evidence, since the alarm, that losses are back: of one that ended its `alarm_us` says when that was proven.
+    """
+
+    since_us: int
+    back: HarmState
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"since_us": self.since_us, "back": self.back.to_dict()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls(stored["since_us"], HarmState.from_dict(stored["back"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +52,17 @@ class HarmWatch:
     null
         The baseline, and what is no harm yet.
     state
-        The evidence since the baseline.
-    log_peak
-        The most evidence there was in the open episode; None where there is none.
+        The evidence since the baseline, or since the last episode.
+    episode
+        The one that is open; None where none is.
+    ended
+        Those that ended in the buckets that were looked at last, in order; they are not handed on.
     """
 
     null: Null
     state: HarmState
-    log_peak: float | None = None
+    episode: Episode | None = None
+    ended: tuple[Episode, ...] = field(default=(), compare=False)
 
     @classmethod
     def since(cls, null: Null) -> Self:
@@ -45,7 +72,7 @@ class HarmWatch:
     @property
     def is_open(self) -> bool:
         """Whether losses are worse than the baseline, as far as is known."""
-        return self.log_peak is not None
+        return self.episode is not None
 
     @property
     def tolerance(self) -> float:
@@ -57,34 +84,41 @@ class HarmWatch:
 
         `rest` as in `harm.advance`.
         """
-        after = self
+        after = replace(self, ended=())
         for one in losses:
             if one.bucket_us >= after.state.through_us:
                 after = after._after_one(one, rule, rest)
         return after
 
     def _after_one(self, loss: BucketLoss, rule: Rule, rest: Mapping[int, BucketLoss] | None) -> Self:
-        state = advance(self.state, self.null, rule, [loss], rest)
-        if state.alarm_us is None:
-            return replace(self, state=state)
-        evidence = state.log_evidence
-        peak = evidence if self.log_peak is None else max(self.log_peak, evidence)
-        if evidence < peak - RETURNED:
-            return replace(self, state=HarmState(state.through_us), log_peak=None)
-        return replace(self, state=state, log_peak=peak)
+        state, episode = advance(self.state, self.null, rule, [loss], rest), self.episode
+        if episode is None:
+            is_alarm = state.alarm_us is not None
+            began = (
+                Episode(look(state, rule).since_us or loss.bucket_us, HarmState(state.through_us, square=state.square))
+                if is_alarm
+                else None
+            )
+            return replace(self, state=state, episode=began)
+        episode = replace(episode, back=advance(episode.back, self.null, rule, [loss], rest, is_return=True))
+        if episode.back.alarm_us is None:
+            return replace(self, state=state, episode=episode)
+        return replace(self, state=HarmState(state.through_us), episode=None, ended=(*self.ended, episode))
 
     def anew(self, from_us: int) -> Self:
         """Return it against the same baseline, as if nothing was known of it before a model time."""
-        return replace(self, state=HarmState(max(self.state.through_us, from_us)), log_peak=None)
+        return replace(self, state=HarmState(max(self.state.through_us, from_us)), episode=None, ended=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"null": self.null.to_dict(), "state": self.state.to_dict(), "log_peak": self.log_peak}
+        episode = None if self.episode is None else self.episode.to_dict()
+        return {"null": self.null.to_dict(), "state": self.state.to_dict(), "episode": episode}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
-        return cls(Null.from_dict(stored["null"]), HarmState.from_dict(stored["state"]), stored["log_peak"])
+        episode = None if stored["episode"] is None else Episode.from_dict(stored["episode"])
+        return cls(Null.from_dict(stored["null"]), HarmState.from_dict(stored["state"]), episode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +308,7 @@ class HarmTest:
         loss = WORDS[base.loss]
         against = f"{base.mean:.4g} in the baseline ({self.source}, {base.n} rows), tolerance {self.tolerance:.3g}"
         covered = "" if self.live is None else f"; {self.live.coverage:.0%} of these predictions are labelled"
-        if not self.null.bets:
+        if not self.null.bets():
             return f"{what}{loss} cannot be held against {against}: no row of it lost more or less than another{covered}"
         if look.since_us is None:
             return f"{what}{loss} is within {against}; nothing speaks for more{covered}"

@@ -14,9 +14,10 @@ from monitoring.journal.carries import Carry
 from monitoring.journal.journal import Journal
 from monitoring.journal.leases import Turn
 from monitoring.judging.performance.baseline import Baseline
-from monitoring.judging.performance.harm import Bet, HarmState, null_of
+from monitoring.judging.performance.bets import null_of
+from monitoring.judging.performance.harm import Bet, HarmState
 from monitoring.judging.performance.scores import Score
-from monitoring.judging.performance.watch import HarmWatch, PerformanceWatch, SegmentWatch
+from monitoring.judging.performance.watch import Episode, HarmWatch, PerformanceWatch, SegmentWatch
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from training.json_text import from_text, to_text
 from training.settings import Home
@@ -27,7 +28,8 @@ TURN, LATER = Turn(NOW, token=1), Turn(NOW, token=2)
 SCORE = Score("log_loss", 0.5, 0.4, 0.6, 360, 0.75)
 NULL = null_of(Baseline("log_loss", 10, 90, 1500, 28, 0.5, 0.2, 1.0, 53.5, 0.52), 0.01)
 BETS = tuple(Bet(float(number), 0.5, 60, 12.0, 7.5) for number in range(6))
-HARM = HarmWatch(NULL, HarmState(95, 95, BETS), 9.5)
+STATE = HarmState(95, 95, BETS)
+HARM = HarmWatch(NULL, STATE, Episode(60, HarmState(95)))
 ONE = Carry(PerformanceWatch("v1", 100, 100), 40, 3)
 TWO = Carry(PerformanceWatch("v1", 200, 200), 40, 5)
 WATCHED = replace(TWO, performance=PerformanceWatch("v1", 200, 20, HARM, SCORE, {"c=u": SegmentWatch(20), "c=v": SegmentWatch(40, HARM)}))
@@ -134,6 +136,28 @@ def test_tables_of_older_versions_are_added_to_and_what_they_hold_goes_on(versio
     journal.finish_run(TURN, begin(journal, 20, WATCHED), {})
 
     assert (before, journal.carry("bikes")) == (ONE, WATCHED)
+
+
+@pytest.mark.parametrize("peak", [9.5, None], ids=["an open episode", "none"])
+def test_an_episode_that_version_8_had_open_goes_on(peak: float | None, database: Database) -> None:
+    database.prepare(tables.COMPONENT, tables.metadata, 8)
+    state = {name: value for name, value in STATE.to_dict().items() if name != "square"}
+    harm = {"null": NULL.to_dict(), "state": state, "log_peak": peak}
+    stored = WATCHED.performance.to_dict() | {
+        "harm": harm,
+        "segments": {"c=u": {"since_us": 20, "harm": None}, "c=v": {"since_us": 40, "harm": harm}},
+    }
+    row = {"model": "bikes", "slot_us": 10, "champion": "v1", "tested_us": 200, "taught_us": 40, "move": 5, "counted_us": 0}
+    run = {"run_id": "bikes.tick.10", "model": "bikes", "job": "tick", "slot_us": 10, "state": "done", "attempt": 1, "token": 1}
+    with database.write() as connection:
+        connection.execute(sa.insert(tables.carries).values(**row, performance=to_text(stored)))
+        connection.execute(tables.runs.insert().values(**run, started_us=0, payload="{}", result="{}"))
+
+    carry = Journal(database).carry("bikes")
+
+    goes_on = HARM if peak is not None else HarmWatch(NULL, STATE)
+    segments = {"c=u": SegmentWatch(20), "c=v": SegmentWatch(40, goes_on)}
+    assert carry == replace(WATCHED, performance=replace(WATCHED.performance, harm=goes_on, segments=segments))
 
 
 # from version 1, where runs carried it

@@ -17,7 +17,9 @@ from scipy import stats
 
 from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, quarter, rise
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
-from monitoring.judging.performance.harm import BETS, EFFECTS, HarmState, Null, Rest, Rule, advance, look, null_of, null_of_segment
+from monitoring.judging.performance.bets import BETS, EFFECTS, Null, Rest, null_of, null_of_segment
+from monitoring.judging.performance.harm import HarmState, Rule, advance, look
+from monitoring.judging.performance.watch import HarmWatch
 from training.profiles.phases import DAY_US
 
 RULE = Rule(DAY_US)
@@ -30,22 +32,31 @@ def bucket(day: int, losses: object, segment: str = "") -> BucketLoss:
     return BucketLoss(day * DAY_US, len(values), float(values.mean()), float(values.var()), segment)
 
 
-def won_by(null: Null, losses: object, others: object | None = None) -> list[float]:
+def won_by(null: Null, losses: object, others: object | None = None, *, is_return: bool = False) -> list[float]:
     """What each bet makes of one bucket: its sum over starts is the days of the bucket times the factor."""
     rest = None if others is None else {0: bucket(0, others)}
-    state = advance(HarmState(0), null, RULE, [bucket(0, losses)], rest)
-    return [math.exp(bet.log_sum) for bet in state.bets[: len(EFFECTS) if null.rest is not None else BETS]]
+    state = advance(HarmState(0), null, RULE, [bucket(0, losses)], rest, is_return=is_return)
+    return [math.exp(bet.log_sum) for bet in state.bets if math.isfinite(bet.log_sum)]
 
 
-def expected(null: Null, rows: int, values: dict[float, float], of_others: tuple[int, dict[float, float]] | None = None) -> list[float]:
-    """The exact mean of what each bet makes of independent rows that lose some values with some probabilities."""
+def in_days(shares: list[float], rows: int = 50) -> list[BucketLoss]:
+    return [BucketLoss(day * DAY_US, rows, share, share * (1 - share)) for day, share in enumerate(shares)]
+
+
+Values = dict[float, float]  # what a row loses, with its probability
+
+
+def expected(null: Null, rows: int, values: Values, of_others: tuple[int, Values] | None = None, *, is_return: bool = False) -> list[float]:
+    """The exact mean of what each bet makes of independent rows."""
     count, others = of_others or (0, {0.0: 1.0})
-    total = np.zeros(len(EFFECTS) if null.rest is not None else BETS)
-    for drawn in itertools.product(values, repeat=rows):
-        for rest in itertools.product(others, repeat=count):
-            chance = math.prod(values[v] for v in drawn) * math.prod(others[v] for v in rest)
-            total += chance * np.array(won_by(null, drawn, rest or None))
-    return total.tolist()
+    brought = [
+        math.prod(values[v] for v in drawn)
+        * math.prod(others[v] for v in rest)
+        * np.array(won_by(null, drawn, rest or None, is_return=is_return))
+        for drawn in itertools.product(values, repeat=rows)
+        for rest in itertools.product(others, repeat=count)
+    ]
+    return np.sum(brought, axis=0).tolist()
 
 
 @pytest.mark.parametrize("wrong", [0.05, 0.15, 0.23])
@@ -90,6 +101,99 @@ def test_the_same_of_losses_without_an_upper_bound(others: dict[float, float]) -
     assert max(means) <= 1 + 1e-12
 
 
+@pytest.mark.parametrize("wrong", [0.23, 0.3, 0.6])
+def test_where_as_many_are_wrong_as_may_be_or_more_nothing_says_on_average_that_they_are_back(wrong: float) -> None:
+    null = null_of(BASELINE, 0.02)
+
+    means = expected(null, 6, {0.0: 1 - wrong, 1.0: wrong}, is_return=True)
+
+    assert len(means) == len(EFFECTS)
+    assert max(means) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("values", [{0.0: 0.5, 2.3: 0.5}, {1.0: 0.9, 2.5: 0.1}, {1.0: 0.9, 3.0: 0.1}, {1.2: 0.4, 1.15: 0.6}])
+def test_nor_of_losses_without_an_upper_bound(values: dict[float, float]) -> None:
+    null = null_of(OF_DISTANCES, 0.05)
+    assert sum(v * p for v, p in values.items()) >= null.center - 1e-9
+
+    means = expected(null, 3, values, is_return=True)
+
+    assert max(means) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2, 0.6])
+def test_nor_of_a_segment_that_is_as_far_from_the_rest_as_it_may_be_wherever_both_are(level: float) -> None:
+    null = Null(replace(BASELINE, mean=0.05, upper=0.06), 0.2 + 0.06 + 0.02, rest=Rest(0.2, 0.16))
+
+    means = expected(null, 2, {0.0: 0.92 - level, 1.0: level + 0.08}, (4, {0.0: 1 - level, 1.0: level}), is_return=True)
+
+    assert max(means) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("others", [{0.0: 0.5, 2.0: 0.5}, {0.4: 0.5, 1.6: 0.5}, {0.0: 0.2, 1.0: 0.6, 2.0: 0.2}, {2.0: 0.5, 3.0: 0.5}])
+def test_nor_of_a_segment_of_losses_without_an_upper_bound(others: dict[float, float]) -> None:
+    null = Null(replace(OF_DISTANCES, mean=0.0, upper=0.1), 1.0 + 0.1, rest=Rest(1.0, 1.0))
+    own = {value + 0.1: chance for value, chance in others.items()}
+
+    means = expected(null, 2, own, (3, others), is_return=True)
+
+    assert max(means) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("null", "losses", "others"),
+    [
+        (null_of(BASELINE, 0.02), [1] * 2 + [0] * 38, None),
+        (null_of(OF_DISTANCES, 0.05), [0.6, 0.8] * 15, None),
+        (Null(BASELINE, 0.43, rest=Rest(0.2, 0.16)), [1] * 2 + [0] * 18, [0] * 32 + [1] * 8),
+        (Null(OF_DISTANCES, 1.3, rest=Rest(1.0, 0.6)), [0.6, 0.8] * 15, [0.8, 1.2] * 30),
+    ],
+    ids=["all", "distances", "a segment", "distances of a segment"],
+)
+def test_what_is_back_wins(null: Null, losses: list[float], others: list[float] | None) -> None:
+    assert min(won_by(null, losses, others, is_return=True)) > 1
+
+
+@pytest.mark.parametrize("loss", ["miss", "absolute_error"])
+def test_a_segment_and_a_rest_without_a_mistake_in_their_baseline_are_held_against_each_other(loss: str) -> None:
+    right = in_days([0.0] * 40)
+    null = null_of_segment(right, {one.bucket_us: one for one in right}, loss, DAY_US, 0.02)
+    assert null is not None
+    rest = {day * DAY_US: BucketLoss(day * DAY_US, 50, 0.0, 0.0) for day in range(9)}
+
+    same, worse = (advance(HarmState(0), null, RULE, in_days([wrong] * 9), rest) for wrong in (0.0, 0.2))
+
+    assert not look(same, RULE).is_alarm
+    assert look(worse, RULE).is_alarm
+
+
+def test_a_segment_whose_losses_are_eighty_standard_deviations_up_is_worse() -> None:
+    usual = [BucketLoss(day * DAY_US, 50, 1.0, 0.6) for day in range(60)]
+    rest = {one.bucket_us: one for one in usual}
+    null = null_of_segment(usual[:30], rest, "absolute_error", DAY_US, 0.02)
+    assert null is not None
+    far = [BucketLoss(day * DAY_US, 50, 62.0, 20.0) for day in range(30, 40)]
+
+    same, worse = (advance(HarmState(30 * DAY_US), null, RULE, losses, rest) for losses in (usual[30:], far))
+
+    assert not look(same, RULE).is_alarm
+    assert look(worse, RULE).is_alarm
+
+
+def test_a_few_rows_that_lose_much_are_not_over_where_a_bucket_has_none() -> None:
+    generator, rule = np.random.default_rng(3), Rule(DAY_US)
+    usual = [bucket(day, np.abs(generator.standard_normal(50))) for day in range(40)]
+    learned = learn_baseline(usual, "absolute_error", DAY_US)
+    assert learned is not None
+    is_far = generator.random((1000, 50)) < 0.01
+    rare = [bucket(40 + day, np.where(far, 40.0, 0.5)) for day, far in enumerate(is_far)]
+
+    harm = HarmWatch.since(null_of(learned, 0.02)).after(rare, rule)
+
+    assert np.mean(is_far.any(axis=1)) < 0.5
+    assert (harm.is_open, harm.ended) == (True, ())
+
+
 def test_what_is_worse_wins() -> None:
     binary = won_by(null_of(BASELINE, 0.02), [1] * 12 + [0] * 8)
     distances = won_by(null_of(OF_DISTANCES, 0.05), [2.0] * 30)
@@ -110,10 +214,6 @@ def test_a_design_effect_is_a_root_of_what_is_won() -> None:
     assert careful == pytest.approx([value ** (1 / 5) for value in plain])
 
 
-def in_days(shares: list[float], rows: int = 50) -> list[BucketLoss]:
-    return [BucketLoss(day * DAY_US, rows, share, share * (1 - share)) for day, share in enumerate(shares)]
-
-
 SHARES = st.lists(st.integers(0, 50).map(lambda wrong: wrong / 50), min_size=1, max_size=40)
 
 
@@ -123,7 +223,7 @@ def test_evidence_is_the_sum_over_all_starts(shares: list[float]) -> None:
 
     state = advance(HarmState(0), null, RULE, in_days(shares))
 
-    for size, bet in zip(null.bets, state.bets[:-1], strict=True):
+    for size, bet in zip(null.bets(), state.bets[:-1], strict=True):
         gains = [50 * (share * math.log1p(size * (1 - null.center)) + (1 - share) * math.log1p(-size * null.center)) for share in shares]
         since = [math.fsum(gains[start:]) for start in range(len(gains))]
         assert bet.log_sum == pytest.approx(float(np.logaddexp.reduce(since)), abs=1e-9)

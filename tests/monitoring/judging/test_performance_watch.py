@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
-from monitoring.judging.performance.harm import Rule, null_of
+from monitoring.judging.performance.bets import null_of
+from monitoring.judging.performance.harm import Rule
 from monitoring.judging.performance.scores import Score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 
@@ -58,11 +59,29 @@ def test_buckets_are_looked_at_once_in_whatever_parts_they_come(calm: Performanc
 
 
 def test_an_episode_ends_when_losses_are_back_and_the_baseline_is_kept(worse: PerformanceWatch) -> None:
-    still, back = (harm_of(after(worse, days(51, 30, wrong))) for wrong in (0.4, 0.2))
+    still, back = (harm_of(after(worse, days(51, 40, wrong))) for wrong in (0.4, 0.2))
 
     assert (still.is_open, back.is_open) == (True, False)
-    assert (back.null, back.state.alarm_us, back.state.through_us) == (harm_of(worse).null, None, 81 * DAY_US)
-    assert back.after(days(81, 20, 0.4), RULE).is_open
+    assert (back.null, back.state.alarm_us, back.state.through_us) == (harm_of(worse).null, None, 91 * DAY_US)
+    assert back.after(days(91, 20, 0.4), RULE).is_open
+
+
+@pytest.mark.parametrize("wrong", [0.26, 0.3, 0.5])
+def test_an_episode_goes_on_for_years_where_losses_stay_worse(calm: PerformanceWatch, wrong: float) -> None:
+    harm = harm_of(after(calm, days(31, 1000, wrong)))
+
+    assert (harm.is_open, harm.ended) == (True, ())
+
+
+def test_an_episode_that_begins_and_ends_in_buckets_that_come_together_is_known(calm: PerformanceWatch) -> None:
+    losses = [*days(31, 20, 0.2), *days(51, 20, 0.4), *days(71, 60, 0.2), *days(131, 20, 0.4), *days(151, 60, 0.2)]
+
+    first, second = harm_of(after(calm, losses)).ended
+
+    assert abs(first.since_us / DAY_US - 51) < 3
+    assert first.back.alarm_us is not None
+    assert 71 * DAY_US < first.back.alarm_us < second.since_us
+    assert abs(second.since_us / DAY_US - 131) < 3
 
 
 def test_an_episode_is_the_same_whether_buckets_come_one_by_one_or_together(calm: PerformanceWatch) -> None:
