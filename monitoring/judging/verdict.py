@@ -12,7 +12,7 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Fault, Span
 from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.faults import LabelFault
-from monitoring.judging.performance.disparity import Disparity
+from monitoring.judging.performance.disparity import MOST_SHOWN, Disparity
 from monitoring.judging.performance.live_metrics import SegmentScore
 from monitoring.judging.performance.scores import PerformanceTest, Score, Yardstick
 from monitoring.judging.performance.watch import HarmTest
@@ -49,7 +49,13 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything read and judged at one slot of one model; what the journal keeps."""
+    """Everything read and judged at one slot of one model; what the journal keeps.
+
+    Attributes
+    ----------
+    is_worse
+        Whether the model is worse than it should be, by the last test there was, which may be of an earlier slot; None where unknown.
+    """
 
     model: str
     slot_us: int
@@ -69,6 +75,7 @@ class Evidence:
     yardsticks: tuple[Yardstick, ...] = ()
     disparities: tuple[Disparity, ...] = ()
     estimated: Estimated | None = None
+    is_worse: bool | None = None
 
     @property
     def blind(self) -> str | None:
@@ -83,7 +90,12 @@ class Evidence:
     def remarks(self) -> tuple[str, ...]:
         """Say what else is worth a word of inputs and labels."""
         of_labels = () if self.cohorts is None else (*_not_before(self.cohorts), *self.cohorts.remarks())
-        return (*self.drift.remarks(), *of_labels)
+        return (*self.drift.remarks(), *self.endings(), *of_labels)
+
+    def endings(self) -> tuple[str, ...]:
+        """Say which episodes of worse answers ended since the last slot, also those that began since."""
+        of_all = self.performance.endings() if isinstance(self.performance, HarmTest) else ()
+        return (*of_all, *(ending for one in self.disparities[:MOST_SHOWN] for ending in one.endings()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -102,7 +114,7 @@ class Evidence:
             **({} if self.no_baseline is None else {"no_baseline": self.no_baseline}),
             **({} if self.cohorts is None else {"cohorts": self.cohorts.to_dict()}),
             **({"live": [one.to_dict() for one in self.live]} if self.live else {}),
-            **({"disparities": [one.to_dict() for one in self.disparities]} if self.disparities else {}),
+            **({"disparities": [one.to_dict() for one in self.disparities[:MOST_SHOWN]]} if self.disparities else {}),
             **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
             **({} if self.estimated is None else {"estimated": self.estimated.to_dict()}),
         }  # fmt: skip
@@ -177,7 +189,7 @@ def judge(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, limits
     """
     is_dry = policy.act == "notify" or limits.is_paused
     held = _why_nothing_is_done(policy, limits)
-    notices, ended = _notices(evidence), evidence.drift.ended
+    notices, ended = _notices(evidence), (*evidence.drift.ended, *evidence.endings())
     if evidence.rollback_test is not None and evidence.rollback_test.accepted:
         reason = f"the previous champion does better on the rows since the promotion: {evidence.rollback_test.reason}"
         return Verdict("roll_back", (reason, *held, *notices, *ended), None, is_dry)
@@ -262,7 +274,7 @@ def _notices(evidence: Evidence) -> tuple[str, ...]:
     worse = () if evidence.performance is None or not is_degraded else (evidence.performance.sentence(),)
     metric = "" if evidence.score is None else evidence.score.metric
     behind = [one.sentence(metric) for one in evidence.yardsticks if one.is_better]
-    disparities = [one.sentence() for one in evidence.disparities if one.is_open]
+    disparities = [one.sentence() for one in evidence.disparities[:MOST_SHOWN] if one.is_open]
     return (*evidence.drift.notices(), *worse, *disparities, *behind, *of_labels)
 
 

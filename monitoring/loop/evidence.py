@@ -101,6 +101,7 @@ def gather(
     estimated = estimate_window(stores, spec, champion, cohorts, held.measures, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
     evidence = replace(evidence, yardsticks=judged.yardsticks, disparities=judged.disparities, estimated=estimated)
+    evidence = replace(evidence, is_worse=judged.watch.worse_since is not None)
     evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live)
     return Gathered(evidence, carried, update, released)
 

@@ -31,6 +31,8 @@ class Condition:
         The figures behind the sentences of `evidence`, plain JSON values.
     commands
         What to do next.
+    until_us
+        Model time at which it ended, where that is known better than by the slot: it is told also if its beginning was not.
     """
 
     type: str
@@ -41,6 +43,7 @@ class Condition:
     evidence: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
+    until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +74,30 @@ def changes(moment: Moment, conditions: Iterable[Condition], known: Mapping[str,
     known
         The beginnings that have no end yet, by subject.
     """
-    messages = []
+    messages: list[Message] = []
+    going_on: dict[str, Message | StoredMessage] = dict(known)
     for one in conditions:
-        before = known.get(one.subject)
-        if one.is_open and before is None:
-            messages.append(_began(moment, one))
-        elif before is not None and not one.is_open:
-            messages.append(_ended(moment, one, before))
+        if one.subject not in going_on and (one.is_open or one.until_us is not None):
+            going_on[one.subject] = began = _began(moment, one)
+            messages.append(began)
+        if one.subject in going_on and not one.is_open:
+            messages.append(_ended(moment, one, going_on.pop(one.subject)))
     return messages
 
 
 def _began(moment: Moment, one: Condition) -> Message:
-    incident = incident_of(one.subject, moment.slot_us)
     since_us = moment.slot_us if one.since_us is None else one.since_us
+    incident = incident_of(one.subject, moment.slot_us if one.is_open else since_us)  # of several in a slot each is one of its own
     content = _content(moment, one, f"{moment.model}: {one.summary}", since=_iso(since_us), incident=incident)
     return Message(moment.model, f"{one.type}.{BEGAN}", f"{incident}.{BEGAN}", content, incident, moment.slot_us)
 
 
-def _ended(moment: Moment, one: Condition, before: StoredMessage) -> Message:
+def _ended(moment: Moment, one: Condition, before: Message | StoredMessage) -> Message:
     began, incident = before.content, str(before.incident)
     what = str(began["summary"]).removeprefix(f"{moment.model}: ")
+    until_us = moment.slot_us if one.until_us is None else one.until_us
     content = _content(
-        moment, one, f"{moment.model}: over: {what}", since=began["since"], until=_iso(moment.slot_us), incident=incident
+        moment, one, f"{moment.model}: over: {what}", since=began["since"], until=_iso(until_us), incident=incident
     )  # fmt: skip
     return Message(moment.model, f"{one.type}.{ENDED}", f"{incident}.{ENDED}", content, incident, moment.slot_us)
 

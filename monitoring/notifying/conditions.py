@@ -7,11 +7,12 @@ from typing import Any
 
 from monitoring.drift.watch_report import WatchReport
 from monitoring.journal.outbox import Message, StoredMessage
-from monitoring.judging.performance.watch import HarmTest
+from monitoring.judging.performance.watch import Episode, HarmTest
 from monitoring.judging.verdict import Evidence, Verdict
 from monitoring.notifying.announcements import Condition, Moment, changes
 
-DRIFT, DATA_FAULT, LABEL_FAULT = "drift", "data_fault", "label_fault"
+DRIFT, DATA_FAULT, LABEL_FAULT, DISPARITY = "drift", "data_fault", "label_fault", "disparity"
+WORSE = "answers got worse"
 DONE: Mapping[str, str] = {
     "keep": "nothing: the loop watches on",
     "watch": "nothing was changed: the next slot looks again",
@@ -51,11 +52,41 @@ def conditions(evidence: Evidence, known: Mapping[str, StoredMessage], *, has_ro
         yield Condition(
             "blindness", "blindness", evidence.blind is not None, summary, None, why, facts, (f"evergreen status --model {model}",)
         )
-    if tested is not None:
-        commands = (f"evergreen performance --model {model}", f"evergreen ack --performance --model {model}, where it stays so")
+    if isinstance(tested, HarmTest):
+        yield from _ended(model, "performance", "performance", tested.ended, tested.endings(), tested.to_dict())
+    if tested is not None or evidence.is_worse is False:
         since_us = tested.look.since_us if isinstance(tested, HarmTest) else None
-        sentence, facts = (tested.sentence(),), tested.to_dict()
-        yield Condition("performance", "performance", tested.is_degraded, "answers got worse", since_us, sentence, facts, commands)
+        sentence = ("nothing is known of it yet against which it would be worse",) if tested is None else (tested.sentence(),)
+        facts, is_worse = ({}, False) if tested is None else (tested.to_dict(), tested.is_degraded)
+        yield Condition("performance", "performance", is_worse, WORSE, since_us, sentence, facts, _commands(model))
+    yield from _disparities(evidence, known)
+
+
+def _disparities(evidence: Evidence, known: Mapping[str, StoredMessage]) -> Iterator[Condition]:
+    """Return segments that got worse against the rest; one that is not held against it any more is none."""
+    model, still = evidence.model, set()
+    for one in evidence.disparities:
+        subject = f"{DISPARITY}:{one.segment}"
+        yield from _ended(model, DISPARITY, subject, one.ended, one.endings(), one.to_dict())
+        if one.is_open:
+            still.add(subject)
+            summary = f"{one.segment} got worse against the rest"
+            yield Condition(DISPARITY, subject, True, summary, one.look.since_us, (one.sentence(),), one.to_dict(), _commands(model))
+    for subject in known:
+        if subject.partition(":")[0] == DISPARITY and subject not in still:
+            yield Condition(DISPARITY, subject, False, "", None, (), {}, _commands(model))
+
+
+def _ended(
+    model: str, type: str, subject: str, ended: Sequence[Episode], sentences: Sequence[str], facts: Mapping[str, Any]
+) -> Iterator[Condition]:
+    summary = WORSE if type == "performance" else f"{subject.partition(':')[2]} got worse against the rest"
+    for one, sentence in zip(ended, sentences, strict=True):
+        yield Condition(type, subject, False, summary, one.since_us, (sentence,), facts, _commands(model), one.end_us)
+
+
+def _commands(model: str) -> tuple[str, ...]:
+    return f"evergreen performance --model {model}", f"evergreen ack --performance --model {model}, where it stays so"
 
 
 def is_of_rows(subject: str) -> bool:

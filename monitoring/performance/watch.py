@@ -16,7 +16,7 @@ from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rul
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
-from monitoring.performance.live_scores import MOST_SEGMENTS, baseline_of, bucket_losses
+from monitoring.performance.live_scores import baseline_of, bucket_losses
 from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
@@ -115,13 +115,14 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if not watch.since_us:
         watch = replace(watch, since_us=seen_us, tested_us=max(watch.tested_us, seen_us))
     end_us = cohorts.covered_end_us
+    untested = Judged(None, HarmTest.of(watch, None, rule), watch, disparities=_disparities(watch, _rule_of_segment(matured)))
     if end_us is None or end_us <= watch.tested_us or cohorts.blind is not None:
-        return Judged(None, HarmTest.of(watch, None, rule), watch)
+        return untested
     rows = matured.rows(watch.tested_us, end_us)
     if watch.harm is None:  # what was known of a version says nothing of the answers of others
         rows = take(rows, (rows.version == record.version) & (rows.rows.time_us >= seen_us))
     if rows.n_effective < policy.minimum_rows:
-        return Judged(None, HarmTest.of(watch, None, rule), watch)
+        return untested
     share = cohorts.share(watch.tested_us, covered_only=True)
     live = score(rows.rows.labels, rows.prediction, spec.watched_by, coverage=share, weights=rows.weights)
     judged = Judged(live, None, replace(watch, tested_us=end_us))
@@ -196,13 +197,13 @@ def _rule_of_segment(matured: Matured) -> Rule:
 
 
 def _disparities(watch: PerformanceWatch, rule: Rule) -> tuple[Disparity, ...]:
-    """Return the segments with most evidence, those with an open episode first."""
+    """Return the segments, those with an open episode first, then those with most evidence."""
     some = [
-        Disparity(name, harm.null.baseline.loss, harm.null.baseline.mean, harm.tolerance, look(harm.state, rule), harm.is_open)
+        Disparity(name, harm.null.baseline.loss, harm.null.baseline.mean, harm.tolerance, look(harm.state, rule), harm.is_open, harm.ended)
         for name, one in watch.segments.items()
         if (harm := one.harm) is not None
     ]
-    return tuple(sorted(some, key=lambda one: (not one.is_open, -one.look.log10_evidence))[:MOST_SEGMENTS])
+    return tuple(sorted(some, key=lambda one: (not one.is_open, not one.ended, -one.look.log10_evidence)))
 
 
 def _against_promise(matured: Matured, record: VersionRecord, watch: PerformanceWatch, live: Score) -> Judged:

@@ -9,8 +9,10 @@ from typing import Any
 
 from monitoring.judging.performance.baseline import BucketLoss
 from monitoring.judging.performance.harm import HarmLook
-from monitoring.judging.performance.watch import WORDS
+from monitoring.judging.performance.watch import WORDS, Episode
 from training.clock import from_us
+
+MOST_SHOWN = 20  # segments of a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Disparity:
         The evidence.
     is_open
         Whether an episode is open.
+    ended
+        Episodes that ended since the last look.
     """
 
     segment: str
@@ -35,6 +39,11 @@ class Disparity:
     tolerance: float
     look: HarmLook
     is_open: bool
+    ended: tuple[Episode, ...] = ()
+
+    def endings(self) -> tuple[str, ...]:
+        """Say what ended since the last look."""
+        return tuple(f"{self.segment} was worse against the rest in {WORDS[self.loss]} {one.sentence()}" for one in self.ended)
 
     def sentence(self) -> str:
         """Say it in words."""
@@ -58,6 +67,7 @@ class Disparity:
             "log10_evidence": round(look.log10_evidence, 4) if math.isfinite(look.log10_evidence) else None,
             "log10_threshold": round(look.log10_threshold, 4),
             "is_open": self.is_open,
+            "ended": [{"since_us": one.since_us, "end_us": one.end_us} for one in self.ended],
         }
 
 

@@ -209,9 +209,10 @@ def best_of(state: HarmState) -> Bet:
     return max(state.bets, key=lambda bet: bet.log_sum)
 
 
-def look(state: HarmState, rule: Rule) -> HarmLook:
-    """Return what was won up to now."""
-    evidence, threshold = state.log_evidence / math.log(10), rule.log_threshold / math.log(10)
+def look(state: HarmState, rule: Rule, *, is_return: bool = False) -> HarmLook:
+    """Return what was won up to now; `is_return` as in `advance`."""
+    threshold = (rule.log_return if is_return else rule.log_threshold) / math.log(10)
+    evidence = state.log_evidence / math.log(10)
     best = best_of(state)
     if best.log_best <= 0:
         return HarmLook(evidence, threshold, state.alarm_us is not None, None, 0, 0.0)

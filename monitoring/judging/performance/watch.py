@@ -33,6 +33,15 @@ class Episode:
     since_us: int
     back: HarmState
 
+    def sentence(self) -> str:
+        """Say from when until when it was."""
+        return f"from {_day(self.since_us)}" + ("" if self.end_us is None else f" until {_day(self.end_us)}, as far as is proven")
+
+    @property
+    def end_us(self) -> int | None:
+        """When it was proven that losses are back; None while it goes on."""
+        return self.back.alarm_us
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"since_us": self.since_us, "back": self.back.to_dict()}
@@ -245,6 +254,10 @@ def _harm(stored: Mapping[str, Any] | None) -> HarmWatch | None:
     return None if stored is None else HarmWatch.from_dict(stored)
 
 
+def _day(moment_us: int) -> str:
+    return f"{from_us(moment_us):%Y-%m-%d %H:%M}"
+
+
 def tolerance_of(baseline: Baseline, tolerance: float) -> float:
     """Return by how much a loss may rise, in its unit.
 
@@ -270,10 +283,12 @@ class HarmTest:
         What the loss may rise above the baseline's upper bound, in its unit.
     look
         The evidence.
-    is_degraded
-        Whether an episode is open.
     through_us
         Rows up to here are spent.
+    episode, back
+        The one that is open, and the evidence that losses are back; None where none is.
+    ended
+        Episodes that ended since the last look.
     """
 
     live: Score | None
@@ -281,16 +296,25 @@ class HarmTest:
     score: Score | None
     tolerance: float
     look: HarmLook
-    is_degraded: bool
     through_us: int
+    episode: Episode | None = None
+    back: HarmLook | None = None
+    ended: tuple[Episode, ...] = ()
 
     @classmethod
     def of(cls, watch: PerformanceWatch, live: Score | None, rule: Rule) -> Self | None:
         """Return how a watch stands; None without a baseline."""
         if watch.harm is None:
             return None
-        harm = watch.harm
-        return cls(live, harm.null, watch.score, harm.tolerance, look(harm.state, rule), harm.is_open, watch.tested_us)
+        harm, episode = watch.harm, watch.harm.episode
+        back = None if episode is None else look(episode.back, rule, is_return=True)
+        seen = look(harm.state, rule)
+        return cls(live, harm.null, watch.score, harm.tolerance, seen, watch.tested_us, episode, back, harm.ended)
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether an episode is open."""
+        return self.episode is not None
 
     @property
     def source(self) -> str:
@@ -298,23 +322,34 @@ class HarmTest:
         baseline = self.null.baseline
         return f"the model's first {(baseline.end_us - baseline.start_us) / 86_400_000_000:.3g} days"
 
+    @property
+    def against(self) -> str:
+        """What the loss is held against, in words."""
+        base = self.null.baseline
+        return f"{base.mean:.4g} in the baseline ({self.source}, {base.n} rows), tolerance {self.tolerance:.3g}"
+
+    def endings(self) -> tuple[str, ...]:
+        """Say what ended since the last look."""
+        return tuple(f"{WORDS[self.null.baseline.loss]} was worse than {self.against} {one.sentence()}" for one in self.ended)
+
     def sentence(self) -> str:
         """Say the result in words."""
-        base, look = self.null.baseline, self.look
-        what = ""
+        look, what = self.look, ""
         if self.live is not None:
             live = self.live
             what = f"{live.metric} {live.value:.4g} [{live.low:.4g}, {live.high:.4g}] on {live.n} labelled rows; "
-        loss = WORDS[base.loss]
-        against = f"{base.mean:.4g} in the baseline ({self.source}, {base.n} rows), tolerance {self.tolerance:.3g}"
+        loss, against = WORDS[self.null.baseline.loss], self.against
         covered = "" if self.live is None else f"; {self.live.coverage:.0%} of these predictions are labelled"
         if not self.null.bets():
             return f"{what}{loss} cannot be held against {against}: no row of it lost more or less than another{covered}"
+        back = "" if self.back is None else f", 10^{self.back.log10_evidence:.1f} of 10^{self.back.log10_threshold:.1f} that it is back"
+        if look.since_us is None and self.episode is not None:
+            return f"{what}{loss} is worse than {against} since {_day(self.episode.since_us)}: evidence{back[1:]}{covered}"
         if look.since_us is None:
             return f"{what}{loss} is within {against}; nothing speaks for more{covered}"
-        since = f"{loss} {look.mean:.4g} on {look.n} rows since {from_us(look.since_us):%Y-%m-%d %H:%M}"
+        since = f"{loss} {look.mean:.4g} on {look.n} rows since {_day(look.since_us)}"
         verb = "is worse than" if self.is_degraded else "is within"
-        evidence = f"evidence 10^{look.log10_evidence:.1f} of 10^{look.log10_threshold:.1f} days"
+        evidence = f"evidence 10^{look.log10_evidence:.1f} of 10^{look.log10_threshold:.1f} days{back}"
         return f"{what}{since} {verb} {against}; {evidence}{covered}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -335,8 +370,12 @@ class HarmTest:
                 "rows": look.n,
                 "log10_evidence": round(look.log10_evidence, 4) if math.isfinite(look.log10_evidence) else None,
                 "log10_threshold": round(look.log10_threshold, 4),
+                "log10_back": round(self.back.log10_evidence, 4)
+                if self.back is not None and math.isfinite(self.back.log10_evidence)
+                else None,
             },
             "tolerance": self.tolerance,
             "is_degraded": self.is_degraded,
+            "ended": [{"since_us": one.since_us, "end_us": one.end_us} for one in self.ended],
             "through_us": self.through_us,
         }

@@ -15,7 +15,12 @@ from monitoring.judging.cohorts import Cohorts, Maturity
 from monitoring.judging.data_faults import Fault
 from monitoring.judging.labels.coverage import Cohort, CoverageRule
 from monitoring.judging.labels.faults import LabelFault, LabelFindings
+from monitoring.judging.performance.baseline import Baseline
+from monitoring.judging.performance.bets import null_of
+from monitoring.judging.performance.disparity import Disparity
+from monitoring.judging.performance.harm import HarmLook, HarmState
 from monitoring.judging.performance.scores import Score, compare
+from monitoring.judging.performance.watch import Episode, HarmTest
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from monitoring.notifying.conditions import slot_messages
 
@@ -28,6 +33,23 @@ BROKEN = LabelFault("labels_constant", 2, 6, 80, 1.0, 0.4, "yes")
 def scored(now: float) -> Evidence:
     before, live = Score("accuracy", 0.8, 0.79, 0.81, 3000), Score("accuracy", now, now - 0.02, now + 0.02, 400)
     return replace(CALM, performance=compare(live, before, source="x", level=0.01, tolerance=0.02, through_us=0))
+
+
+def harmed(is_open: bool, *ended: tuple[int, int]) -> Evidence:
+    """Return a slot with a test against the baseline; of episodes that ended since the last one with their beginnings and ends."""
+    now = Episode(8, HarmState(9)) if is_open else None
+    over = tuple(Episode(since_us, HarmState(end_us, end_us)) for since_us, end_us in ended)
+    seen = HarmLook(1.0, 3.9, False, None, 0, 0.0)
+    null = null_of(Baseline("miss", 0, 5, 1500, 28, 0.2, 0.16, 1.0, 50.0, 0.21), 0.02)
+    return replace(CALM, performance=HarmTest(None, null, None, 0.02, seen, 9, now, None if now is None else seen, over))
+
+
+def apart(*episodes: tuple[str, bool], ended: int | None = None) -> Evidence:
+    """Return a slot with segments, and whether they are worse against the rest; the first one was until some time."""
+    seen = HarmLook(1.0, 3.9, False, 4, 100, 0.3)
+    over = () if ended is None else (Episode(2, HarmState(ended, ended)),)
+    some = [Disparity(name, "miss", 0.02, 0.01, seen, is_open, () if at else over) for at, (name, is_open) in enumerate(episodes)]
+    return replace(CALM, disparities=tuple(some))
 
 
 def watched(*episodes: OpenEpisode, ended: Sequence[str] = ()) -> Evidence:
@@ -80,15 +102,37 @@ def episode(number: int, *, is_muted: bool = False) -> OpenEpisode:
         ([replace(CALM, drift=DriftReport((DRIFTING,), 800, 800, "b")), replace(CALM, drift=DriftReport((), 0, 0, "b")),
           replace(CALM, drift=DriftReport((), 800, 800, "b"))], [["drift.began"], [], ["drift.ended"]]),
         ([scored(0.6), CALM, scored(0.6), scored(0.8)], [["performance.began"], [], [], ["performance.ended"]]),
+        ([scored(0.6), replace(CALM, is_worse=True), replace(CALM, is_worse=False), CALM],
+         [["performance.began"], [], ["performance.ended"], []]),
+        ([harmed(True), harmed(True), harmed(False, (8, 12))], [["performance.began"], [], ["performance.ended"]]),
+        ([harmed(False, (2, 4), (6, 8)), harmed(False)], [["performance.began", "performance.ended"] * 2, []]),
+        ([harmed(True), harmed(True, (2, 4)), harmed(False)],
+         [["performance.began"], ["performance.ended", "performance.began"], ["performance.ended"]]),
+        ([apart(("c=u", True), ("c=v", False)), apart(("c=u", True), ("c=v", True)), apart(("c=u", False), ("c=v", True)), CALM],
+         [["disparity.began"], ["disparity.began"], ["disparity.ended"], ["disparity.ended"]]),
+        ([apart(("c=u", False), ended=8), apart(("c=u", False))], [["disparity.began", "disparity.ended"], []]),
         ([labelled(blind="blind: 12%"), labelled(blind="blind: 13%"), CALM, labelled()],
          [["blindness.began"], [], [], ["blindness.ended"]]),
         ([labelled(BROKEN), labelled(), labelled(covered_from=5), labelled(covered_from=6)],
          [["label_fault.began"], [], [], ["label_fault.ended"]]),
     ],
-    ids=["calm", "drift", "two drifts", "muted", "classic", "performance", "blindness", "labels"],
+    ids=["calm", "drift", "two drifts", "muted", "classic", "performance", "accepted", "harm", "harm that passed",
+         "harm again", "segments", "a segment that passed", "blindness", "labels"],
 )  # fmt: skip
 def test_what_lasts_is_told_at_its_beginning_and_at_its_end(slots: list[Evidence], types: list[list[str]]) -> None:
     assert replay(*slots) == types
+
+
+def test_what_began_and_ended_since_the_last_slot_is_told_with_its_own_times() -> None:
+    evidence = harmed(False, (2, 4), (6, 8))
+
+    messages = slot_messages(evidence, Verdict("keep", ()), {}, has_rows=True)
+
+    assert [one.content["since"][-8:-6] for one in messages[::2]] == ["02", "06"]
+    assert [one.content["until"][-8:-6] for one in messages[1::2]] == ["04", "08"]
+    assert [one.incident for one in messages] == ["performance@2"] * 2 + ["performance@6"] * 2
+    assert "share of wrong answers was worse than 0.2 in the baseline" in messages[0].content["evidence"][0]
+    assert evidence.remarks() == tuple(one.content["evidence"][0] for one in messages[::2])
 
 
 def test_each_broken_column_is_told_and_without_rows_nobody_knows_whether_it_is_over() -> None:
