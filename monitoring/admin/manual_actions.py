@@ -14,7 +14,7 @@ from monitoring.journal.outbox import Message
 from monitoring.judging.performance.baseline import BASELINE, LEAST_ROWS
 from monitoring.loop.references import FEWEST_ROWS
 from monitoring.notifying.announcements import Moment, promoted, rolled_back
-from monitoring.performance.watch import RENEW_BASELINE
+from monitoring.performance.watch import AFTER, RENEW_BASELINE
 from monitoring.retraining.retraining import CLOCK
 from training.clock import duration_us, format_duration, from_us, to_us
 from training.registry.aliases import CHAMPION, PREVIOUS
@@ -115,7 +115,7 @@ def read_clock(bench: Workbench, model: str, text: str) -> datetime:
 def renew_baseline(bench: Workbench, model: str, why: str) -> str:
     """Let the performance baseline of a model be learned anew, with a line in the ledger; return what happens next, in words."""
     bench.registry.get_model(model)
-    bench.registry.record(model, RENEW_BASELINE, cause=Cause(bench.who, why), now=bench.now())
+    bench.registry.record(model, RENEW_BASELINE, cause=Cause(bench.who, why, {AFTER: bench.journal.last_slot(model) or 0}), now=bench.now())
     days = f"{BASELINE.days} days and {LEAST_ROWS:,} matured labels"
     return f"the baseline is learned anew from the next slot on, of {days}; until then its performance triggers nothing"
 

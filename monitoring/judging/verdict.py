@@ -90,7 +90,8 @@ class Evidence:
     def remarks(self) -> tuple[str, ...]:
         """Say what else is worth a word of inputs and labels."""
         of_labels = () if self.cohorts is None else (*_not_before(self.cohorts), *self.cohorts.remarks())
-        return (*self.drift.remarks(), *self.endings(), *of_labels)
+        of_baseline = () if self.no_baseline is None or self.performance is None else (self.no_baseline,)
+        return (*self.drift.remarks(), *self.endings(), *of_baseline, *of_labels)
 
     def endings(self) -> tuple[str, ...]:
         """Say which episodes of worse answers ended since the last slot, also those that began since."""

@@ -143,7 +143,10 @@ def bucket_losses(
     The loss is the one that stands for the metric that is watched (`live_metrics.LOSS_OF`). `new` as in `live_scores`. Of buckets of all
     rows for which labels were drawn these speak, each for as many rows as it stands for; a segment has too few of them there.
     """
-    sums = _mature(stores, spec, cohorts, start_us, segment, new)
+    return _losses(stores, spec, cohorts, _mature(stores, spec, cohorts, start_us, segment, new), segment)
+
+
+def _losses(stores: Stores, spec: ModelSpec, cohorts: Cohorts, sums: Mapping[int, OutcomeSums], segment: str) -> list[BucketLoss]:
     reading = _reading(spec, spec.watched_by.name, sums.values())
     drawn = ranges(cohorts.by_requests)
     width_us = duration_us(spec.watching.bucket)
@@ -184,23 +187,32 @@ def _drawn_losses(stores: Stores, spec: ModelSpec, cohorts: Cohorts, reading: Re
     return losses
 
 
-def baseline_of(
-    stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, segment: str = ALL, new: Sequence[Outcome] = ()
-) -> tuple[Baseline, Score | None] | None:
-    """Return the baseline of the first mature, covered buckets from `start_us` on, and the metric over their rows.
+class Learning(NamedTuple):
+    """The losses of the mature, covered buckets from some time on, and the baseline of the first of them.
 
-    Returns
-    -------
-    None while there are too few. Without a metric where labels were drawn for some of its buckets, or the rows do not define it.
+    Attributes
+    ----------
+    baseline
+        None while there are too few.
+    score
+        The metric over its rows; None where labels were drawn for some of its buckets, or the rows do not define it.
     """
-    losses = bucket_losses(stores, spec, cohorts, start_us=start_us, segment=segment, new=new)
+
+    losses: list[BucketLoss]
+    baseline: Baseline | None = None
+    score: Score | None = None
+
+
+def learn(stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, new: Sequence[Outcome] = ()) -> Learning:
+    """Learn the baseline of the first mature, covered buckets from `start_us` on, of all rows."""
+    sums = _mature(stores, spec, cohorts, start_us, ALL, new)
+    losses = _losses(stores, spec, cohorts, sums, ALL)
     baseline = learn_baseline(losses, Reading(spec.watched_by.name).loss, duration_us(spec.watching.bucket))
     if baseline is None:
-        return None
-    sums = _mature(stores, spec, cohorts, start_us, segment, new)
+        return Learning(losses)
     some = [one for at, one in sums.items() if baseline.start_us <= at < baseline.end_us]
     is_drawn = any(one.start_us < baseline.end_us and baseline.start_us < one.end_us for one in cohorts.by_requests)
-    return baseline, None if is_drawn else _reading(spec, spec.watched_by.name, some).over(some)
+    return Learning(losses, baseline, None if is_drawn else _reading(spec, spec.watched_by.name, some).over(some))
 
 
 def _judged(

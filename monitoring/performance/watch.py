@@ -16,11 +16,11 @@ from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rul
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
 from monitoring.log_windows import Range, ranges, take
-from monitoring.performance.live_scores import baseline_of, bucket_losses
+from monitoring.performance.live_scores import bucket_losses, learn
 from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
-from training.clock import duration_us
+from training.clock import duration_us, format_duration
 from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
@@ -30,9 +30,10 @@ from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
 LONGEST_WAIT = timedelta(days=90)  # until a segment has its baseline; so much is read at each slot meanwhile
+RATE_KNOWN = timedelta(days=7)  # of labels: all days of the week
 REFUSALS = 2  # by the gate, of challengers of a model that is worse than it should be: nothing better can be learned
 LEDGER_LINES = 200
-RENEW_BASELINE = "renew_baseline"  # the ledger's word for it
+RENEW_BASELINE, AFTER = "renew_baseline", "after_slot_us"  # the ledger's words: from which slot on, also where that one is judged again
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,15 @@ def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: st
         moves = [line for action in MOVES if (line := stores.registry.last_line(spec.model, action)) is not None]
         is_return = bool(moves) and max(moves, key=lambda line: line.seq).action != PROMOTE
         watch = watch.under(champion, slot_us if is_return else from_us, is_return=is_return)  # until now others answered, too
-    line = stores.registry.last_line(spec.model, RENEW_BASELINE)
-    if line is not None and line.seq > watch.renewal:
-        return replace(watch.accepted(from_us), renewal=line.seq)
-    if watch.worse_since is None:
+    last = stores.registry.last_line(spec.model, RENEW_BASELINE)
+    if watch.worse_since is None and (last is None or last.seq <= watch.renewal):
         return watch
     lines = stores.registry.ledger(spec.model, LEDGER_LINES)
+    asked = [one.seq for one in lines if one.action == RENEW_BASELINE and watch.renewal < one.seq and one.evidence.get(AFTER, 0) < slot_us]
+    if asked:
+        return replace(watch.accepted(from_us), renewal=max(asked))
+    if watch.worse_since is None:
+        return watch
     refused = [one for one in lines if one.action == REFUSE and one.seq > watch.worse_since and "gain_low" in one.evidence]
     return watch.accepted(from_us) if len(refused) >= REFUSALS else watch
 
@@ -216,21 +220,32 @@ def _against_promise(matured: Matured, record: VersionRecord, watch: Performance
         tested = compare(live, known, source=source, level=policy.level, tolerance=policy.tolerance, through_us=watch.tested_us)
         if tested.is_degraded:
             return Judged(live, tested, watch.renewed(watch.tested_us))
-    learned = baseline_of(matured.stores, spec, matured.cohorts, start_us=watch.since_us, new=matured.new)
-    if learned is not None:
-        baseline, of_metric = learned
+    losses, baseline, of_metric = learn(matured.stores, spec, matured.cohorts, start_us=watch.since_us, new=matured.new)
+    if baseline is not None:
         least = min(map(min, spec.costs.table)) if baseline.loss == COST and spec.costs is not None else 0.0
         null = null_of(baseline, tolerance_of(baseline, policy.tolerance), least)
-        return Judged(live, tested, replace(watch, harm=HarmWatch.since(null), score=of_metric))
-    return Judged(live, tested, watch, _no_baseline(matured, watch) if tested is None else None)
+        return Judged(live, tested, replace(watch, harm=HarmWatch.since(null).after(losses, rule_of(spec)), score=of_metric))
+    why = "" if tested is not None else "it is learned anew, and " if watch.is_accepted else "the champion was imported, and "
+    never = _never(matured, losses)
+    if tested is not None and not never:
+        return Judged(live, tested, watch)
+    n = sum(one.n for one in losses)
+    rows = f"{n} of {LEAST_ROWS} live rows, over {BASELINE.days} days, that make one have matured"
+    return Judged(live, tested, watch, f"performance has no baseline yet: {why}{rows}{never}")
 
 
-def _no_baseline(matured: Matured, watch: PerformanceWatch) -> str:
-    n = sum(one.n for one in matured.losses(watch.since_us))
-    why = "it is learned anew" if watch.is_accepted else "the champion was imported"
-    return (
-        f"performance has no baseline yet: {why}, and {n} of {LEAST_ROWS} live rows, over {BASELINE.days} days, that make one have matured"
-    )
+def _never(matured: Matured, losses: Sequence[BucketLoss]) -> str:
+    """Say that the log forgets rows before there are enough of them for a baseline, if it does."""
+    if not losses:
+        return ""
+    kept = matured.spec.retention.log
+    end_us = losses[-1].bucket_us + duration_us(matured.spec.watching.bucket)
+    came_us = end_us - losses[0].bucket_us
+    needed_us = max(duration_us(BASELINE), came_us * LEAST_ROWS // sum(one.n for one in losses)) + matured.cohorts.slot_us - end_us
+    if came_us < min(duration_us(RATE_KNOWN), duration_us(kept) // 2) or needed_us <= duration_us(kept):
+        return ""
+    days = -(-needed_us // duration_us(timedelta(days=1)))
+    return f"; at this rate that takes {days} days, and retention.log keeps {format_duration(kept)}: set it to more, or there is never one"
 
 
 def is_imported(record: VersionRecord) -> bool:

@@ -30,6 +30,7 @@ from monitoring.judging.performance.bets import BETS, Null, Won, won_of
 HARM_SHARE, DISPARITY_SHARE = 0.25, 0.25  # of the promise; the other half is drift's
 RETURN_SHARE = 0.05  # of the promise an episode lasts on average where losses stay at the bound itself; above it far longer
 LATELY = 1500  # rows
+MOST_AT_ONCE = 100.0  # times what it was, a bucket's mean square counts for at most: one mistaken label keeps no episode open
 _DAY_US = 86_400_000_000
 
 
@@ -162,7 +163,8 @@ def advance(
         if not sizes or (null.rest is not None and other is None):
             continue
         won = won_of(null, sizes, bucket, other, square if is_return else None)
-        square += bucket.n / (bucket.n + LATELY) * (bucket.variance + (bucket.mean - null.center) ** 2 - square)
+        seen = min(bucket.variance + (bucket.mean - null.center) ** 2, MOST_AT_ONCE * max(square, null.square))
+        square += bucket.n / (bucket.n + LATELY) * (seen - square)
         effect = null.baseline.design_effect_at(won.rows * _DAY_US / rule.width_us)
         after = [bet.after(bucket.bucket_us, log_days, won, f / effect) for bet, f in zip(bets, won.log_factors, strict=False)]
         bets = (*after, *bets[len(after) :])

@@ -19,7 +19,7 @@ from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, quarter, r
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.performance.bets import BETS, EFFECTS, Null, Rest, null_of, null_of_segment
 from monitoring.judging.performance.harm import HarmState, Rule, advance, look
-from monitoring.judging.performance.watch import HarmWatch
+from monitoring.judging.performance.watch import Episode, HarmWatch
 from training.profiles.phases import DAY_US
 
 RULE = Rule(DAY_US)
@@ -190,8 +190,18 @@ def test_a_few_rows_that_lose_much_are_not_over_where_a_bucket_has_none() -> Non
 
     harm = HarmWatch.since(null_of(learned, 0.02)).after(rare, rule)
 
+    assert harm.state.square == pytest.approx(0.01 * 40**2, rel=0.5)
     assert np.mean(is_far.any(axis=1)) < 0.5
     assert (harm.is_open, harm.ended) == (True, ())
+
+
+def test_one_mistaken_label_keeps_no_episode_open() -> None:
+    null = null_of(OF_DISTANCES, 0.05)
+    back = [bucket(1 + day, [0.2, 1.2] * 25) for day in range(30)]
+
+    harm = HarmWatch(null, HarmState(0), Episode(0, HarmState(0))).after([bucket(0, [1.0] * 49 + [1e9]), *back], Rule(DAY_US))
+
+    assert not harm.is_open
 
 
 def test_what_is_worse_wins() -> None:

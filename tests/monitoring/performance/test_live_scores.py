@@ -20,7 +20,7 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import take
 from monitoring.loop.label_counts import read_cohorts
 from monitoring.loop.new_outcomes import NewOutcomes
-from monitoring.performance.live_scores import LEAST_LABELS, baseline_of, bucket_losses, live_scores, performance_history
+from monitoring.performance.live_scores import LEAST_LABELS, bucket_losses, learn, live_scores, performance_history
 from service.prediction_log.reading import LoggedRows
 from tests.conftest import Once
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, open_world, weather
@@ -174,17 +174,18 @@ def test_segments_of_few_labels_are_not_scored(watched: World) -> None:
 
 
 def test_the_baseline_is_the_first_twenty_eight_days_and_at_least_fifteen_hundred_labels(watched: World) -> None:
-    too_few, learned = (baseline_of(watched.stores, watched.spec, cohorts(watched, day)) for day in (98, SLOT))
-    later = baseline_of(watched.stores, watched.spec, cohorts(watched), start_us=62 * DAY_US)
+    too_few, learned = (learn(watched.stores, watched.spec, cohorts(watched, day)) for day in (98, SLOT))
+    later = learn(watched.stores, watched.spec, cohorts(watched), start_us=62 * DAY_US).baseline
 
-    assert too_few is None
-    assert learned is not None
-    baseline, score = learned
+    assert (too_few.baseline, too_few.score) == (None, None)
+    losses, baseline, score = learned
+    assert baseline is not None
+    assert losses == bucket_losses(watched.stores, watched.spec, cohorts(watched))
     assert (baseline.loss, baseline.n, baseline.start_us, baseline.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
     assert score is not None
     assert (score.metric, score.n, score.value) == ("log_loss", 1520, pytest.approx(baseline.mean))
     assert later is not None
-    assert (later[0].start_us, later[0].end_us) == (62 * DAY_US, 100 * DAY_US)
+    assert (later.start_us, later.end_us) == (62 * DAY_US, 100 * DAY_US)
 
 
 def test_people_see_it_by_bucket_and_in_the_status(watched: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,40 @@ def test_what_passes_by_itself_is_an_episode_that_ends_and_the_baseline_is_kept(
     assert carry.harm.null.baseline.end_us == 98 * DAY_US
 
 
+def test_a_baseline_that_the_log_forgets_too_early_for_is_said_of_every_model(make: Callable[..., World]) -> None:
+    world = make(model_file=f"{NOTIFIES}\nretention: {{log: 30d}}\n")
+    world.answer(weather(1, 60, 20))
+
+    world.settle(world.monitor())
+
+    last = by_day(world)[77]
+    never = "at this rate that takes 39 days, and retention.log keeps 30d: set it to more, or there is never one"
+    assert last.evidence["performance"]["source"] == "holdout"
+    assert never in last.evidence["no_baseline"]
+    assert any(never in reason for reason in last.reasons)
+
+
+def test_what_a_person_accepted_is_accepted_at_the_same_slot_where_slots_are_judged_again(make: Callable[..., World]) -> None:
+    world = make(model_file=NOTIFIES)
+    watch = world.monitor()
+    world.answer(weather(1, 60, 12))
+    world.settle(watch)
+    home = {"EVERGREEN_HOME": str(world.stores.home.path)}
+    run(["ack", "--performance", "-m", "rain", "--why", "so it is"], home)
+    world.answer(weather(1, 72, 14))
+    world.settle(watch)
+    once, end = world.stores.journal.carry("rain").performance, world.stores.log.watermark("rain") or 0
+
+    back = 64 * DAY_US
+    world.stores.log.set_watermark("rain", back)
+    world.stores.journal.take_back("rain", back)
+    world.stores.log.set_watermark("rain", end)
+    world.settle(watch)
+
+    assert once.since_us == 70 * DAY_US
+    assert world.stores.journal.carry("rain").performance == once
+
+
 def test_rows_that_are_worse_than_what_was_known_make_no_baseline(make: Callable[..., World]) -> None:
     world = make(model_file=NOTIFIES)
     world.answer(flipped(60, 67, 81))
