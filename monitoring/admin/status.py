@@ -17,6 +17,7 @@ from monitoring.log_windows import silence_of
 from monitoring.loop.evidence import first_unseen
 from monitoring.performance.estimates import estimated_history
 from monitoring.performance.live_scores import performance_history
+from monitoring.performance.own_scores import own_history
 from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
 from service.recording.disk_room import shortage
@@ -100,24 +101,28 @@ def performance_of(
     """List a metric of live rows by bucket, and by segment if wanted, the newest bucket last; as of the last slot.
 
     Beside what labels say of all rows stands what is estimated without them. What that assumes, or why there is none, is returned in
-    sentences.
+    sentences, with what the last slot knows of a user's own metric; asked for by its name, that is listed as slots knew it, of all rows.
 
     Raises
     ------
     InputError
         The metric is not known of live rows.
     """
-    stores = Stores(bench.home, bench.database, bench.registry, bench.log, bench.journal)
+    stores, spec = Stores(bench.home, bench.database, bench.registry, bench.log, bench.journal), bench.spec(model)
+    own, newest = own_history(stores, spec, buckets) if spec.own_metric is not None else ([], None)
+    beside = () if newest is None else (newest.sentence(),)
+    if metric is not None and metric == spec.own_metric:
+        return [{"bucket": from_us(one.bucket_us), "metric": metric, **one._asdict(), **_estimated(None, "")} for one in own], beside
     try:
         history = performance_history(stores, model, metric=metric, buckets=buckets, segments=None if by_segment else ("",))
         estimates, notes = estimated_history(stores, model, metric=metric, buckets=buckets)
     except ValueError as error:
         raise InputError(str(error)) from error
-    name = metric or bench.spec(model).watched_by.name
+    name = metric or spec.watched_by.name
     return [
         {"bucket": from_us(one.bucket_us), "metric": name, **one._asdict(), **_estimated(estimates.get(one.bucket_us), one.segment)}
         for one in history
-    ], notes
+    ], (*notes, *beside)
 
 
 def _estimated(line: Estimate | None, segment: str) -> dict[str, Any]:

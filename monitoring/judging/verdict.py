@@ -14,6 +14,7 @@ from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.faults import LabelFault
 from monitoring.judging.performance.disparity import MOST_SHOWN, Disparity
 from monitoring.judging.performance.live_metrics import SegmentScore
+from monitoring.judging.performance.own_score import OwnScore
 from monitoring.judging.performance.scores import PerformanceTest, Score, Yardstick
 from monitoring.judging.performance.watch import HarmTest
 from training.clock import duration_us, format_duration, from_us
@@ -76,6 +77,7 @@ class Evidence:
     disparities: tuple[Disparity, ...] = ()
     estimated: Estimated | None = None
     is_worse: bool | None = None
+    own: OwnScore | None = None
 
     @property
     def blind(self) -> str | None:
@@ -91,7 +93,8 @@ class Evidence:
         """Say what else is worth a word of inputs and labels."""
         of_labels = () if self.cohorts is None else (*_not_before(self.cohorts), *self.cohorts.remarks())
         of_baseline = () if self.no_baseline is None or self.performance is None else (self.no_baseline,)
-        return (*self.drift.remarks(), *self.endings(), *of_baseline, *of_labels)
+        own = () if self.own is None or self.own.missing is None or not self.own.of else (self.own.sentence(),)
+        return (*self.drift.remarks(), *self.endings(), *of_baseline, *of_labels, *own)
 
     def endings(self) -> tuple[str, ...]:
         """Say which episodes of worse answers ended since the last slot, also those that began since."""
@@ -118,6 +121,7 @@ class Evidence:
             **({"disparities": [one.to_dict() for one in self.disparities[:MOST_SHOWN]]} if self.disparities else {}),
             **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
             **({} if self.estimated is None else {"estimated": self.estimated.to_dict()}),
+            **({} if self.own is None else {"own_metric": self.own.to_dict()}),
         }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from monitoring.loop.references import champions_own, count_under, in_force
 from monitoring.loop.watched import Slot
 from monitoring.performance.estimates import estimate_window
 from monitoring.performance.live_scores import live_scores
+from monitoring.performance.own_scores import own_score
 from monitoring.performance.watch import Matured, judge_performance, under
 from monitoring.stores import Stores
 from service.prediction_log.prediction_log import PredictionLog
@@ -100,9 +101,10 @@ def gather(
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
     estimated = estimate_window(stores, spec, champion, cohorts, held.measures, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
+    own = own_score(Matured(stores, spec, cohorts, without_labels, new or ()), record.manifest)
     evidence = replace(evidence, yardsticks=judged.yardsticks, disparities=judged.disparities, estimated=estimated)
     evidence = replace(evidence, is_worse=judged.watch.worse_since is not None)
-    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live)
+    evidence = replace(evidence, questions=asked, cohorts=cohorts, live=live if own is None else own.beside(live), own=own)
     return Gathered(evidence, carried, update, released)
 
 

@@ -81,23 +81,30 @@ def performance_history(
         The metric is not known of live rows.
     """
     spec = parse_spec(stores.registry.get_model(model).spec_text, stored=True)
-    watermark_us = stores.log.watermark(model)
-    if watermark_us is None:
+    rows = counted_rows(stores, spec, buckets)
+    if not rows:
         return []
-    width_us = duration_us(spec.watching.bucket)
-    end_us = (watermark_us // width_us + 1) * width_us
-    start_us = end_us - buckets * width_us
-    aside = stores.quarantined(model)
-    counted = stores.windows(spec).rows_by_bucket(start_us, end_us, width_us)
-    rows = {at: n for at, n in counted.items() if not _is_aside(at, width_us, aside)}
+    start_us, end_us = min(rows), max(rows) + 1
     wanted = segments if segments is not None else (stores.journal.outcomes.segments(model) or [ALL])
     scores = []
     for segment in wanted:
         sums = _by_bucket(stores.journal.outcomes.find(model, start_us, end_us, segment))
         reading = _reading(spec, metric or spec.watched_by.name, sums.values())
         starts = sorted(rows) if segment == ALL else sorted(sums.keys() & rows.keys())
-        scores += [_bucket_score(reading, at, sums.get(at), rows[at] if segment == ALL else None, segment) for at in starts]
+        scores += [bucket_score(reading, at, sums.get(at), rows[at] if segment == ALL else None, segment) for at in starts]
     return scores
+
+
+def counted_rows(stores: Stores, spec: ModelSpec, buckets: int) -> dict[int, int]:
+    """Return how many rows there are, by the beginning of their bucket, in the newest buckets that are not quarantined."""
+    watermark_us = stores.log.watermark(spec.model)
+    if watermark_us is None:
+        return {}
+    width_us = duration_us(spec.watching.bucket)
+    end_us = (watermark_us // width_us + 1) * width_us
+    aside = stores.quarantined(spec.model)
+    counted = stores.windows(spec).rows_by_bucket(end_us - buckets * width_us, end_us, width_us)
+    return {at: n for at, n in counted.items() if not _is_aside(at, width_us, aside)}
 
 
 def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = ()) -> tuple[SegmentScore, ...]:
@@ -112,27 +119,45 @@ def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence
     -------
     Segments of fewer than 200 labelled rows are left out, and of many those with the fewest.
     """
-    end_us = cohorts.end_us
-    if end_us is None:
-        return ()
-    start_us = end_us - max(duration_us(SPAN), duration_us(spec.watching.window))
     by_segment = {}
     for segment in _segments(stores, spec, new):
-        stored = _kept(stores, spec.model, segment, start_us)
-        sums = _judged(spec, cohorts, (start_us, end_us), stored, [one for one in new if one.segment == segment])
+        sums = newest_sums(stores, spec, cohorts, new, segment)
         if sum(one.n for one in sums.values()) >= (LEAST_LABELS if segment else 1):
             by_segment[segment] = joined_blocks(list(sums.values()))
     most = sorted(by_segment, key=lambda segment: (segment != ALL, -sum(one.n for one in by_segment[segment])))[: MOST_SEGMENTS + 1]
-    coverage = cohorts.share(start_us, covered_only=True)
+    coverage = 0.0 if cohorts.end_us is None else cohorts.share(cohorts.end_us - _span_us(spec), covered_only=True)
     scores = []
     for segment in sorted(most):
         left_out = leave_one_out(by_segment[segment])
         if left_out is None:
             continue
-        for name in fairness_names(spec.schema.task, spec.watched_by.name):
+        for name in _asked(spec, segment):
             score = _reading(spec, name, by_segment[segment]).jackknife(left_out, coverage)
             scores += [] if score is None else [SegmentScore(segment, score)]
     return tuple(scores)
+
+
+def _asked(spec: ModelSpec, segment: str) -> tuple[str, ...]:
+    """Return what is asked of all rows, or of a segment: the watched metric first, then of all rows the cost if that is another one."""
+    watched, *others = fairness_names(spec.schema.task, spec.watched_by.name)
+    return (watched, *([COST] if spec.costs is not None and watched != COST and segment == ALL else []), *others)
+
+
+def newest_sums(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = (), segment: str = ALL
+) -> dict[int, OutcomeSums]:
+    """Return the sums of the newest mature, covered buckets as of a slot, in order: of 28 days, or a window if that is longer."""
+    end_us = cohorts.end_us
+    if end_us is None:
+        return {}
+    start_us = end_us - _span_us(spec)
+    return _judged(
+        spec, cohorts, (start_us, end_us), _kept(stores, spec.model, segment, start_us), [one for one in new if one.segment == segment]
+    )
+
+
+def _span_us(spec: ModelSpec) -> int:
+    return max(duration_us(SPAN), duration_us(spec.watching.window))
 
 
 def bucket_losses(
@@ -270,7 +295,8 @@ def _tasks_of(name: str) -> tuple[str, ...]:
     return tuple(task for task in ("binary", "multiclass", "regression") if name in fairness_names(task, ""))
 
 
-def _bucket_score(reading: Reading, bucket_us: int, sums: OutcomeSums | None, rows: int | None, segment: str) -> BucketScore:
+def bucket_score(reading: Reading, bucket_us: int, sums: OutcomeSums | None, rows: int | None, segment: str = ALL) -> BucketScore:
+    """Return the score of a bucket of so many rows; of None as many as are known."""
     n = 0 if sums is None else sums.n
     coverage = None if rows is None else min(n / max(rows, 1), 1.0)
     if sums is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from monitoring.judging.estimating.bands import Estimate
 from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, sentence
+from monitoring.judging.performance.own_score import OwnScore
 from monitoring.report.model_facts import SEVERITY, Judged, ModelFacts
 from monitoring.report.standing import MOST_LETTERS, better, real, score_of, short
 from training.drawing.axes import moment, number
@@ -66,7 +67,15 @@ def history(known: ModelFacts) -> str:
     joined = max(one.slots for one in known.judged)
     note = f'<p class="soft">{len(known.looks):,} looks; {joined} neighbours are drawn as one, the worst.</p>' if joined > 1 else ""
     return section(
-        "history", "What happened", note, _score(known), _estimated(known), _verdicts(known), _rows(known), _latest(known.judged)
+        "history",
+        "What happened",
+        note,
+        _score(known),
+        _own(known),
+        _estimated(known),
+        _verdicts(known),
+        _rows(known),
+        _latest(known.judged),
     )
 
 
@@ -125,6 +134,29 @@ def _score(known: ModelFacts) -> str:
     behind = Behind(faults_of(known), dashed, moved(known))
     legend = key([("span fault", "set aside as broken"), ("roll_back", "worse than the baseline")])
     return line_with_band(caption, points, axis_of(known), Axis(metric), behind) + legend
+
+
+def _own(known: ModelFacts) -> str:
+    """Draw what each look knew of the user's own metric; where the last knew nothing, say why."""
+    points: list[Point] = []
+    newest: OwnScore | None = None
+    for one in known.judged:
+        stored = one.evidence.get("own_metric")
+        newest = newest if stored is None else OwnScore.from_dict(stored)
+        live = None if stored is None or newest is None else newest.live
+        if live is not None:
+            note = f"{live.n:,} rows, {live.coverage:.0%} labelled, {short(one.evidence.get('champion'))}"
+            points.append(Point(one.record.slot_us, live.value, live.low, live.high, note))
+        elif points and math.isfinite(points[-1].y):
+            points.append(Point(one.start_us, math.nan))
+    if newest is None:
+        return ""
+    words = newest.sentence()
+    if not points:
+        return f"<p>{text(words[0].upper() + words[1:])}.</p>"
+    caption = Caption(f"Live {newest.metric}, less is better", f"{words[0].upper()}{words[1:]}, as of the last look; it triggers nothing.")
+    behind = Behind(faults_of(known), [], moved(known))
+    return line_with_band(caption, points, axis_of(known), Axis(newest.metric), behind)
 
 
 def _estimated(known: ModelFacts) -> str:

@@ -56,6 +56,11 @@ class OwnLoss:
         return losses
 
 
+def is_own(metric: str) -> bool:
+    """Return whether a metric's name is ``module:function``, a user's own."""
+    return ":" in metric
+
+
 def own_metric(factory: str) -> Metric:
     """Return the mean loss as a metric; nothing is imported until it is asked."""
     loss = OwnLoss(factory)
@@ -72,13 +77,21 @@ class _Known:
         return next(losses for known, losses in self.pairs if known is prediction)
 
 
-def asked_in_child(factory: str, y: Labels, predictions: Sequence[Prediction], made_with: Mapping[str, Any] | None = None) -> Metric:
+def asked_in_child(
+    factory: str,
+    y: Labels,
+    predictions: Sequence[Prediction],
+    made_with: Mapping[str, Any] | None = None,
+    seconds: float = TIMEOUT_SECONDS,
+) -> Metric:
     """Return a user's metric for just these predictions of just these labels, its losses computed by a child process.
 
     Parameters
     ----------
     made_with
         The code of the metric when the version was made, as a manifest has it: other code is refused.
+    seconds
+        How long the child may take.
 
     Raises
     ------
@@ -92,9 +105,9 @@ def asked_in_child(factory: str, y: Labels, predictions: Sequence[Prediction], m
         asked.write_bytes(pickle.dumps((y, list(predictions))))
         command = [sys.executable, "-m", "training.evaluation.own_metric", factory, json.dumps(made_with), str(asked), str(answered)]
         try:
-            done = subprocess.run(command, cwd=_ROOT, env=child_environment(), capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+            done = subprocess.run(command, cwd=_ROOT, env=child_environment(), capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            raise CandidateError(f"the metric {factory} gave no answer within {TIMEOUT_SECONDS:g} s") from None
+            raise CandidateError(f"the metric {factory} gave no answer within {seconds:g} s") from None
         if done.returncode != 0 or not answered.exists():
             words = done.stderr.decode(errors="replace").strip().splitlines()
             raise CandidateError(words[-1] if words else f"the metric {factory} cannot be asked: its process ended with {done.returncode}")

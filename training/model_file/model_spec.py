@@ -9,7 +9,7 @@ from typing import Any
 from training.clock import format_duration
 from training.errors import SpecError, SpecProblem
 from training.evaluation.losses import DEFAULT_METRIC, METRICS, Metric, cost_metric
-from training.evaluation.own_metric import own_metric
+from training.evaluation.own_metric import is_own, own_metric
 from training.model_file.bounds import MOST_LETTERS
 from training.model_file.reading import read_model_file
 from training.policies import (
@@ -67,7 +67,7 @@ class ModelSpec:
     @property
     def own_metric(self) -> str | None:
         """The ``module:function`` that models are chosen and judged by; None where it is a metric of ours."""
-        return self.metric if ":" in self.metric else None
+        return self.metric if is_own(self.metric) else None
 
     @property
     def more_metrics(self) -> tuple[Metric, ...]:

@@ -16,6 +16,7 @@ from monitoring.judging.performance.baseline import BucketLoss
 from monitoring.judging.performance.outcome_sums import SCORE_BINS, OutcomeSums, add_up, joined_moments
 from monitoring.judging.performance.scores import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Score
 from training.evaluation.losses import CALIBRATION_BINS, COST, METRICS, Metric, confusion_scores, cost_metric
+from training.evaluation.own_metric import is_own, own_metric
 from training.evaluation.scores import wilson
 from training.schema.costs import Costs
 from training.schema.rows import object_column
@@ -32,6 +33,7 @@ LOSS_OF = {
     COST: COST,
 }
 """By metric the loss of a row that stands for it where losses are added up one by one: some are no mean over rows."""
+OWN = "own"  # the losses of a metric of a user's own
 _RATE = (0.0, 1.0)
 _FAIR = {
     name: Metric(name, True, (), lambda _y, _prediction: math.nan, range=limits)
@@ -72,12 +74,14 @@ class Reading:
         """The metric, or what it may be."""
         if self.name == COST and self.costs is not None:
             return cost_metric(self.costs)
+        if is_own(self.name):
+            return own_metric(self.name)
         return _FAIR[self.name] if self.name in _FAIR else METRICS[self.name]
 
     @property
     def loss(self) -> str:
         """The loss of a row that stands for it."""
-        return LOSS_OF[self.name]
+        return OWN if is_own(self.name) else LOSS_OF[self.name]
 
     def value(self, sums: OutcomeSums) -> float:
         """Return the metric over the rows of some sums; NaN where they do not define it."""
