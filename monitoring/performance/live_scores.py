@@ -221,11 +221,14 @@ class Learning(NamedTuple):
         None while there are too few.
     score
         The metric over its rows; None where labels were drawn for some of its buckets, or the rows do not define it.
+    spread
+        Of a regression the standard deviation of the target over its rows; else 0.
     """
 
     losses: list[BucketLoss]
     baseline: Baseline | None = None
     score: Score | None = None
+    spread: float = 0.0
 
 
 def learn(stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 0, new: Sequence[Outcome] = ()) -> Learning:
@@ -237,7 +240,9 @@ def learn(stores: Stores, spec: ModelSpec, cohorts: Cohorts, *, start_us: int = 
         return Learning(losses)
     some = [one for at, one in sums.items() if baseline.start_us <= at < baseline.end_us]
     is_drawn = any(one.start_us < baseline.end_us and baseline.start_us < one.end_us for one in cohorts.by_requests)
-    return Learning(losses, baseline, None if is_drawn else _reading(spec, spec.watched_by.name, some).over(some))
+    whole = add_up(some)
+    spread = 0.0 if whole.target is None else math.sqrt(whole.target.squares / whole.n)
+    return Learning(losses, baseline, None if is_drawn else _reading(spec, spec.watched_by.name, some).over(some), spread)
 
 
 def _judged(

@@ -220,10 +220,11 @@ def _against_promise(matured: Matured, record: VersionRecord, watch: Performance
         tested = compare(live, known, source=source, level=policy.level, tolerance=policy.tolerance, through_us=watch.tested_us)
         if tested.is_degraded:
             return Judged(live, tested, watch.renewed(watch.tested_us))
-    losses, baseline, of_metric = learn(matured.stores, spec, matured.cohorts, start_us=watch.since_us, new=matured.new)
+    losses, baseline, of_metric, spread = learn(matured.stores, spec, matured.cohorts, start_us=watch.since_us, new=matured.new)
     if baseline is not None:
-        least = min(map(min, spec.costs.table)) if baseline.loss == COST and spec.costs is not None else 0.0
-        null = null_of(baseline, tolerance_of(baseline, policy.tolerance), least)
+        costs = () if baseline.loss != COST or spec.costs is None else [one for row in spec.costs.table for one in row]
+        least, most = min(costs, default=0.0), max(costs, default=spread)
+        null = null_of(baseline, tolerance_of(baseline, policy.tolerance, most - least), least)
         return Judged(live, tested, replace(watch, harm=HarmWatch.since(null).after(losses, rule_of(spec)), score=of_metric))
     why = "" if tested is not None else "it is learned anew, and " if watch.is_accepted else "the champion was imported, and "
     never = _never(matured, losses)

@@ -23,7 +23,6 @@ from training.schema.rows import object_column
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 400
-MOST_LOSS = 1e100  # of a row on average: squares, and sums of them, are numbers then
 SELECTION_RATE, TRUE_POSITIVE_RATE, CALIBRATION_GAP, MEAN_ERROR = "selection_rate", "true_positive_rate", "calibration_gap", "mean_error"
 LOSS_OF = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "precision", "recall", "f1"), "miss"),
@@ -143,9 +142,8 @@ class Reading:
     def bucket_loss(self, bucket_us: int, sums: OutcomeSums, segment: str = "") -> BucketLoss:
         """Return mean and variance of the rows' losses in a bucket: of the loss that stands for the metric."""
         total, squares = _loss_sums(self, sums)
-        mean = min(total / sums.n, MOST_LOSS)
-        variance = min(squares / sums.n - mean**2, MOST_LOSS**2)
-        return BucketLoss(bucket_us, sums.n, mean, max(0.0, variance), segment)
+        mean = total / sums.n
+        return BucketLoss(bucket_us, sums.n, mean, max(squares / sums.n - mean**2, 0.0), segment)
 
 
 @dataclass(frozen=True, slots=True)

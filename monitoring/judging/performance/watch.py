@@ -15,6 +15,7 @@ from training.clock import from_us
 from training.evaluation.losses import COST
 
 RELATIVE = frozenset({"log_loss", "absolute_error", COST})  # losses without a natural scale: their tolerance is a share of the baseline
+LEAST_OF_SCALE = 0.01
 WORDS = {"miss": "share of wrong answers", "log_loss": "log loss", "absolute_error": "absolute error", "brier": "Brier score", COST: "cost"}
 
 
@@ -258,15 +259,18 @@ def _day(moment_us: int) -> str:
     return f"{from_us(moment_us):%Y-%m-%d %H:%M}"
 
 
-def tolerance_of(baseline: Baseline, tolerance: float) -> float:
+def tolerance_of(baseline: Baseline, tolerance: float, scale: float = 0.0) -> float:
     """Return by how much a loss may rise, in its unit.
 
     Parameters
     ----------
     tolerance
         In the unit of a loss that has one, as the share of wrong answers; a share of the baseline for log loss, absolute error and cost.
+    scale
+        Of an absolute error the standard deviation of the target, of a cost what the dearest answer costs more than the cheapest. A
+        baseline of less than a hundredth of it has the tolerance of that: of one that is 0 a share would be nothing.
     """
-    return tolerance * abs(baseline.mean) if baseline.loss in RELATIVE else tolerance
+    return tolerance * max(abs(baseline.mean), LEAST_OF_SCALE * scale) if baseline.loss in RELATIVE else tolerance
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ import pytest
 
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.performance.bets import null_of
-from monitoring.judging.performance.harm import Rule
+from monitoring.judging.performance.harm import HarmState, Rule
 from monitoring.judging.performance.scores import Score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
+from training.json_text import from_text, to_text
 
 DAY_US = 86_400_000_000
 RULE = Rule(DAY_US)
@@ -146,11 +147,47 @@ def test_what_is_handed_on_is_read_as_it_was_written(calm: PerformanceWatch, wor
         assert PerformanceWatch.from_dict(watch.champion, watch.tested_us, watch.to_dict()) == watch
 
 
+@pytest.mark.parametrize("mean", [0.0, 1e-12, 1.0, 1e59], ids=["none", "small", "usual", "absurd"])
+def test_whatever_rows_lose_what_is_handed_on_is_numbers(mean: float) -> None:
+    learned = learn_baseline([BucketLoss(day * DAY_US, 60, mean, mean * mean) for day in range(30)], "absolute_error", DAY_US)
+    assert learned is not None
+    losses = [BucketLoss(day * DAY_US, 20, loss, loss * loss) for day in range(30, 60) for loss in ((0.0, 1e60)[day % 2],)]
+
+    harm = HarmWatch.since(null_of(learned, tolerance_of(learned, 0.02, 1.0))).after(losses, RULE)
+
+    watch = PerformanceWatch("v1", DAY_US, DAY_US, harm)
+    assert PerformanceWatch.from_dict("v1", DAY_US, from_text(to_text(watch.to_dict()))) == watch
+
+
 @pytest.mark.parametrize(
     ("loss", "tolerance"), [("miss", 0.02), ("brier", 0.02), ("log_loss", 0.01), ("absolute_error", 0.01), ("cost", 0.01)]
 )
 def test_the_tolerance_is_in_the_unit_of_the_loss_or_a_share_of_the_baseline(loss: str, tolerance: float) -> None:
     assert tolerance_of(Baseline(loss, 0, 1, 1500, 28, 0.5, 0.2, 1.0, 50.0, 0.52), 0.02) == tolerance
+
+
+def test_an_error_of_nothing_has_the_tolerance_of_a_hundredth_of_what_the_target_varies() -> None:
+    nothing = Baseline("absolute_error", 0, DAY_US, 1500, 28, 0.0, 0.0, 1.0, 50.0, 0.0)
+    null = null_of(nothing, tolerance_of(nothing, 0.02, 50.0))
+    harm = HarmWatch.since(null)
+
+    still, worse = (harm.after([BucketLoss(day * DAY_US, 50, mean, mean) for day in range(1, 20)], RULE) for mean in (0.001, 1.0))
+
+    assert null.center == pytest.approx(0.01)
+    assert (still.is_open, worse.is_open) == (False, True)
+    assert tolerance_of(replace(nothing, mean=0.6), 0.02, 50.0) == pytest.approx(0.012)
+
+
+def test_an_episode_that_only_faded_is_said_to_go_on(worse: PerformanceWatch) -> None:
+    harm = harm_of(worse)
+    faded = replace(worse, harm=replace(harm, state=HarmState(harm.state.through_us, 1)))
+
+    tested = HarmTest.of(faded, None, RULE)
+
+    assert tested is not None
+    assert "share of wrong answers is worse than 0.2" in tested.sentence()
+    assert "since 1970-02-01 00:00: evidence 10^" in tested.sentence()
+    assert tested.sentence().endswith("of 10^2.0 that it is back")
 
 
 def test_a_look_is_a_sentence_with_all_that_it_rests_on(calm: PerformanceWatch, worse: PerformanceWatch) -> None:

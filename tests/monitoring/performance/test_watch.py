@@ -209,3 +209,4 @@ def test_a_segment_that_got_worse_than_the_rest_is_something_to_look_at(make: Ca
     assert verdicts[first].verdict == "watch"
     assert "place=hill got worse against the rest: log loss +" in " ".join(verdicts[first].reasons)
     assert {one["segment"] for one in verdicts[168].evidence["disparities"]} == {"place=hill", "place=lake", "place=town"}
+    assert "disparity:place=hill" in world.stores.journal.outbox.open_incidents("rain")
