@@ -178,9 +178,10 @@ def test_the_baseline_is_the_first_twenty_eight_days_and_at_least_fifteen_hundre
     later = learn(watched.stores, watched.spec, cohorts(watched), start_us=62 * DAY_US).baseline
 
     assert (too_few.baseline, too_few.score) == (None, None)
-    losses, baseline, score = learned
+    losses, baseline, score, spread = learned
     assert baseline is not None
     assert losses == bucket_losses(watched.stores, watched.spec, cohorts(watched))
+    assert spread == 0
     assert (baseline.loss, baseline.n, baseline.start_us, baseline.end_us) == ("log_loss", 1520, 60 * DAY_US, 98 * DAY_US)
     assert score is not None
     assert (score.metric, score.n, score.value) == ("log_loss", 1520, pytest.approx(baseline.mean))
