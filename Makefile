@@ -5,6 +5,7 @@
 #   make test    the tests        make check   tests + lint, types, import contracts
 #   make slow    the slow tests (image build, years, soaks; about an hour on two cores)        make lock   resolve the requirements again
 #   make faults  kills, full disks, strangers, damaged bodies
+#   make drills  one thing after another goes wrong under load: is who is on call told of it, of nothing else, and of its end?
 #   make mutants  400 mutations of the pure rules, drawn by seed: do the tests notice?
 #   make bench   Evergreen against its peers, and how cost grows (hours; needs wrk): docs/serving-benchmark.md
 
@@ -17,10 +18,10 @@ TEST_WORKERS ?= 3
 SLOW_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run observe demo test check lint slow faults mutants bench lock dashboards clean
+.PHONY: help run observe demo test check lint slow faults drills mutants bench lock dashboards clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 # Ctrl-C is how these end: the shell waits for them, and make has no error to report.
 run: $(VENV)/.ready examples/bikes/history.csv.gz
@@ -79,6 +80,14 @@ faults: $(VENV)/.ready-dev
 	@rm -f $(FAULTS)
 	EVERGREEN_FAULT_REPORT=$(CURDIR)/$(FAULTS) $(BIN)/python -m pytest --timeout 1800 --durations 10 tests/end_to_end/test_faults*.py tests/end_to_end/test_no_prediction_lost.py tests/service/codecs/test_damaged_bodies.py
 	$(BIN)/python -m tests.fault_table $(FAULTS)
+
+# what alerts say, by Prometheus and Alertmanager over a whole Evergreen; one wants root. Then the table of docs/monitoring.md with what was
+# measured: half an hour, most of it waiting; best on a machine that does nothing else. DRILLS are options of pytest, such as DRILLS="-k disk"
+DRILL_REPORT := $(VENV)/drills.jsonl
+drills: $(VENV)/.ready-dev
+	@rm -f $(DRILL_REPORT)
+	EVERGREEN_DRILL_REPORT=$(CURDIR)/$(DRILL_REPORT) $(BIN)/python -m pytest --timeout 1800 --durations 0 tests/end_to_end/test_drills*.py $(DRILLS)
+	$(BIN)/python -m tests.drill_table $(DRILL_REPORT)
 
 # MUTANTS are options, such as MUTANTS="--number 50 --seed 1"
 mutants: $(VENV)/mutants/.ready

@@ -59,6 +59,7 @@ class Monitor:
     def __init__(self, settings: MonitoringSettings, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.metrics = make_metrics()
+        self.metrics.last_tick.set_to_current_time()  # a loop that never turns has stood still since now
         self.stores = open_stores(settings.home, settings.database_url)
         self._is_at_home = False
         self._reasons: list[str] = []

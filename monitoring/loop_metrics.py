@@ -20,10 +20,10 @@ from monitoring.journal.tables import RETRAIN, VerdictRecord
 from monitoring.log_windows import silence_of
 from monitoring.retraining.retraining import OUTCOMES
 from monitoring.stores import Stores
-from training.clock import to_us
+from training.clock import duration_us, to_us
 from training.errors import EvergreenError
 from training.model_file.model_spec import ModelSpec
-from training.registry.aliases import CHAMPION
+from training.registry.aliases import CHAMPION, REFUSE
 from training.registry.tables import LedgerEntry
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ MOST_SEGMENTS = 3  # of one model whose live score has a series of its own, thos
 MOST_METRICS = 3  # of all rows: the one that is watched, a user's own or the cost beside it, and what is asked of segments first
 MOST_INTERVALS = 2  # of these that have their interval
 LEAST_USUAL_US = 1_800_000_000  # half an hour: what is shorter alarms nobody at twice as much
+DAY_US = 86_400_000_000
 LAST_RUNS = 5  # retrainings of one model among which are the newest, and the one that runs
 Values = dict[tuple[str, ...], float]
 Sample = tuple[str, tuple[str, ...], float]  # name, labels behind the model, value
@@ -63,10 +64,10 @@ GAUGES: Declared = {
     "estimated_score_low": ("Lower end of the estimate's 95 % band.", _ESTIMATED),
     "estimated_score_high": ("Upper end of the estimate's 95 % band.", _ESTIMATED),
     "labelled_ratio": ("Share of the matured rows of the last slot that are labelled.", ("model",)),
-    "label_maturity_seconds": ("How old rows are at least when their labels are counted on.", ("model",)),
+    "labels_overdue_ratio": ("Model time since the last label came, over twice the age at which labels count, and a day.", ("model",)),
     "silence_ratio": ("Machine time since the newest row over the longest usual one, where model time is that of arrival.", ("model",)),
     "model_trained_through_timestamp_seconds": ("Model time of the last row the champion has seen.", ("model",)),
-    "retrain_schedule_seconds": ("How often the model file wants it retrained, in model time.", ("model",)),
+    "retrain_overdue_ratio": ("Model time since a retraining saw new rows, over twice schedule and maturity.", ("model",)),
     "retrain_in_progress": ("1 while a training child runs.", ("model",)),
     "retrain_last_success_timestamp_seconds": ("Machine time of the last retraining that ended with a verdict of the gate.", ("model",)),
     "probation_open": ("1 while the last promotion may be taken back.", ("model",)),
@@ -152,21 +153,32 @@ class LoopMetrics(Collector):
         probation = journal.open_probation(model)
         yield "probation_open", (), probation is not None
         yield "loop_paused", (), is_paused
-        yield from self._of_times(spec)
+        yield from self._of_times(spec, last)
         yield from self._of_retrainings(spec)
 
-    def _of_times(self, spec: ModelSpec) -> Iterator[Sample]:
-        watermark = self._stores.log.watermark(spec.model)
+    def _of_times(self, spec: ModelSpec, last: VerdictRecord | None) -> Iterator[Sample]:
+        registry, watermark = self._stores.registry, self._stores.log.watermark(spec.model)
         seen = None if watermark is None else silence_of(self._stores.log, spec, watermark, self._now_us())
         if seen is not None:
             yield "silence_ratio", (), seen.silent_us / max(seen.usual_us, LEAST_USUAL_US)
-        champion = self._stores.registry.alias(spec.model, CHAMPION)
-        if champion is not None:
-            seen_us = self._stores.registry.version(spec.model, champion.version).manifest["trained_through_us"]
-            if spec.schema.is_dated(seen_us):
-                yield "model_trained_through_timestamp_seconds", (), seen_us / 1e6
-        if spec.retraining.schedule is not None:
-            yield "retrain_schedule_seconds", (), spec.retraining.schedule.total_seconds()
+        champion, refused = registry.alias(spec.model, CHAMPION), registry.last_line(spec.model, REFUSE)
+        versions = [one.version for one in (champion, refused) if one is not None and one.version is not None]
+        through = {each: int(registry.version(spec.model, each).manifest["trained_through_us"]) for each in versions}
+        dated = {each: seen_us for each, seen_us in through.items() if spec.schema.is_dated(seen_us)}
+        if champion is not None and champion.version in dated:
+            yield "model_trained_through_timestamp_seconds", (), dated[champion.version] / 1e6
+        cohorts = None if last is None else last.evidence.get("cohorts")
+        if watermark is None or cohorts is None:
+            return
+        labelled_us, maturity_us = self._stores.log.last_labelled(spec.model), cohorts["maturity_us"]
+        if labelled_us is not None:
+            yield "labels_overdue_ratio", (), (watermark - labelled_us) / (2 * maturity_us + DAY_US)
+        if dated and spec.retraining.schedule is not None:
+            yield (
+                "retrain_overdue_ratio",
+                (),
+                (watermark - max(dated.values())) / (2 * (duration_us(spec.retraining.schedule) + maturity_us)),
+            )
 
     def _of_retrainings(self, spec: ModelSpec) -> Iterator[Sample]:
         runs = self._stores.journal.runs(spec.model, RETRAIN, limit=LAST_RUNS)
@@ -214,8 +226,6 @@ def of_verdict(last: VerdictRecord) -> Iterator[Sample]:
     yield "faults", (), len(evidence["faults"]) + len((cohorts or {}).get("label_faults", ()))
     yield "labelled_ratio", (), evidence["labels"]["coverage"]
     yield "drift_last_evaluated_timestamp_seconds", (), last.slot_us / 1e6
-    if cohorts is not None:
-        yield "label_maturity_seconds", (), cohorts["maturity_us"] / 1e6
     yield from _of_live(evidence.get("live", ()))
     for line in (evidence.get("estimated") or {}).get("lines", ())[-1:]:  # the last one is that with labels, where there is one
         labels = (line["metric"], line["method"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
-OURS = ("EVERGREEN_TEST_DATA", "EVERGREEN_FAULT_REPORT", "EVERGREEN_CAPTURE")
+OURS = ("EVERGREEN_TEST_DATA", "EVERGREEN_FAULT_REPORT", "EVERGREEN_DRILL_REPORT", "EVERGREEN_CAPTURE")
 """Those of our variables that are for the tests."""
 PREFIXES = ("EVERGREEN_", "PG", "GUNICORN_")
 NAMES = frozenset(

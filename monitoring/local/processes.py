@@ -147,6 +147,10 @@ class Processes:
         """Send a signal to a part's first process."""
         self._named(module).process.send_signal(number)
 
+    def pid(self, module: str) -> int:
+        """Return the number of a part's first process."""
+        return self._named(module).process.pid
+
     def stop(self) -> None:
         """Ask all parts to end, the last started first, and kill what is left of their sessions after a while."""
         for part in reversed(self._parts):

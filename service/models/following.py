@@ -193,6 +193,7 @@ class RegistryFollower:
     def _take(self, deployment: Deployment) -> None:
         self._deployments.put(deployment)
         self._metrics.move.labels(deployment.model).set(deployment.move)
+        self._metrics.expect_labels(deployment.model)
         if not deployment.is_degraded:
             self._logged.pop(deployment.model, None)
 

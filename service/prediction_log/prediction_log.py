@@ -191,6 +191,14 @@ class PredictionLog:
         """Return the latest event time in the log, however far ahead of the watermark; of those up to a time, if one is given."""
         return self._one_event(model, predictions.c.event_us.desc(), sa.true() if until_us is None else predictions.c.event_us <= until_us)
 
+    def last_labelled(self, model: str) -> int | None:
+        """Return the model time at which the newest label came, of the rows that are still there; None before the first."""
+        self.prepare()
+        chosen = sa.select(sa.func.max(predictions.c.labelled_us)).where(predictions.c.model == model)
+        with self._database.read() as connection:
+            labelled_us = connection.scalar(chosen)
+        return None if labelled_us is None else int(labelled_us)
+
     def _one_event(self, model: str, order: sa.ColumnElement[int], condition: sa.ColumnElement[bool]) -> int | None:
         self.prepare()
         chosen = sa.select(predictions.c.event_us).where(predictions.c.model == model, condition).order_by(order).limit(1)

@@ -29,6 +29,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.
 BYTES = (1 << 10, 1 << 13, 1 << 16, 1 << 20, 1 << 23, 1 << 26)
 ROWS = (1, 2, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000)
 DELAYS = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0)
+LABEL_RESULTS = ("matched", "duplicate", "conflict", "pending", "unknown", "ambiguous", "invalid", "too_late")
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 MOST_KEPT_VERSIONS = 64
@@ -189,6 +190,11 @@ class ServiceMetrics:
                     self._models.pop(next(iter(self._models))).flush()
                 self._models[model, version] = kept
         return kept
+
+    def expect_labels(self, model: str) -> None:
+        """Count labels of a model from 0 on: of a series that begins with its first labels, no increase is seen."""
+        for result in LABEL_RESULTS:
+            self.labels.labels(model, result)
 
     def refuse(self, reason: str) -> None:
         """Count a request that is refused; there are few reasons."""

@@ -17,6 +17,7 @@ from monitoring.local.up import addresses, child_environment
 from tests.bikes import BIKES, stream_module
 from tests.conftest import Once
 from tests.end_to_end.arena import Arena
+from tests.end_to_end.drilling import Begin, drilling
 from tests.end_to_end.puppet import STRINGS, Puppet
 from tests.end_to_end.system import Example, Launch, System, with_few_fits
 from tests.patience import PATIENCE_SECONDS
@@ -80,6 +81,13 @@ def puppets(arena: Callable[..., Arena], strings: Path) -> Iterator[Arena]:
     """
     yield arena(Puppet(), Puppet(1000.0))
     (strings / "go").touch()
+
+
+@pytest.fixture
+def drill(tmp_path: Path, once: Once) -> Iterator[Begin]:
+    """Return a function that puts an Evergreen under load and watch; `folder` is where, by default a new one."""
+    with ExitStack() as stack:
+        yield lambda folder=tmp_path, **options: stack.enter_context(drilling(folder, once, **options))
 
 
 @pytest.fixture(scope="session")

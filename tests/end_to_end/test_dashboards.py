@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import yaml
 
 from monitoring.local.replay import Replayed, replay
 from monitoring.local.up import addresses
+from tests.end_to_end.observing import SHIPPED, Prometheus, configuration, running_prometheus
 from tests.end_to_end.system import Example, Launch, System
 from tests.patience import until
-from tests.ports import free_port
 from training.clock import to_us
 from training.dataset.dataset import read_table
 
@@ -56,38 +52,6 @@ pytestmark = [
 
 
 @dataclass(frozen=True, slots=True)
-class Prometheus:
-    """One that runs."""
-
-    url: str
-
-    def ask(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and the value of every series of an instant query."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expr}, timeout=60)
-        assert answer.status_code == 200, f"{expr}: {answer.text}"
-        return [(one["metric"], float(one["value"][1])) for one in answer.json()["data"]["result"]]
-
-    def ask_over(self, expr: str, since: float) -> list[float]:
-        """Return the values of a query from a moment on until now, as a panel with lines asks for them."""
-        step = max(1.0, (time.time() - since) / 1000)
-        asked = {"query": expr, "start": str(since), "end": str(time.time()), "step": str(step)}
-        answer = httpx.get(f"{self.url}/api/v1/query_range", params=asked, timeout=60)
-        assert answer.status_code == 200, f"{expr}: {answer.text}"
-        return [float(value) for one in answer.json()["data"]["result"] for _, value in one["values"]]
-
-    def is_ready(self) -> bool:
-        """Return whether it answers queries."""
-        try:
-            return httpx.get(f"{self.url}/-/ready", timeout=60).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def reaches_all(self) -> bool:
-        """Return whether it has scraped service and monitor."""
-        return sorted((labels["job"], up) for labels, up in self.ask("up")) == [("evergreen-monitor", 1.0), ("evergreen-service", 1.0)]
-
-
-@dataclass(frozen=True, slots=True)
 class Scraped:
     """A replay that Prometheus has looked at."""
 
@@ -103,31 +67,6 @@ class Scraped:
         return [value for value in values if math.isfinite(value)]
 
 
-@contextmanager
-def scraping(system: System, folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus by the repository's configuration, on the ports of a system."""
-    config = yaml.safe_load((REPOSITORY / "monitoring" / "prometheus" / "prometheus.yml").read_text())
-    ports = {"evergreen-service": "service", "evergreen-monitor": "monitoring"}
-    for job in config["scrape_configs"]:
-        job["static_configs"][0]["targets"] = [addresses(system.bench.environment)[ports[job["job_name"]]]]
-    config["global"] = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE, "scrape_timeout": SCRAPE}
-    config["rule_files"] = [str(REPOSITORY / "monitoring" / "prometheus" / "rules.yml")]
-    del config["alerting"]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
-    prometheus = Prometheus(f"http://{address}")
-    try:
-        until(prometheus.is_ready, lambda: (folder / "log").read_text())
-        until(prometheus.reaches_all, lambda: str(prometheus.ask("up")))
-        yield prometheus
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def scraped(launch: Launch, example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     """Replay the first months of the example's year, and wait until the last scrape tells of the last slot."""
@@ -139,7 +78,10 @@ def scraped(launch: Launch, example: Example, tmp_path_factory: pytest.TempPathF
     system = launch(folder / "model.yaml")
     rows = read_table(folder / "live.csv.gz", system.spec.schema)
     rows = rows.between(int(rows.time_us[0]), to_us(UNTIL))
-    with scraping(system, tmp_path_factory.mktemp("prometheus")) as prometheus:
+    ports = addresses(system.bench.environment)
+    targets = {"evergreen-service": ports["service"], "evergreen-monitor": ports["monitoring"]}
+    config = configuration(targets, SHIPPED / "rules.yml", SCRAPE)
+    with running_prometheus(tmp_path_factory.mktemp("prometheus"), config) as prometheus:
         since = time.time()
         replayed = replay(rows, system.spec, system.url, database=system.bench.database)
         last = replayed.slots[-1].slot_us / 1e6

@@ -14,8 +14,9 @@ from monitoring.journal.tables import VerdictRecord
 from monitoring.loop.tick import Watch
 from monitoring.loop_metrics import COUNTERS, GAUGES, MOST_COLUMNS, MOST_SERIES, LoopMetrics, of_verdict
 from monitoring.metrics import make_metrics
-from tests.monitoring.world import DAY_US, ON_LABELS, START, World, weather
+from tests.monitoring.world import DAY_US, MODEL_FILE, ON_LABELS, START, World, weather
 from training.model_file.model_spec import parse_spec
+from training.registry.aliases import REFUSE
 from training.registry.tables import Cause
 
 QUIET: dict[str, Any] = {"faults": [], "labels": {"coverage": 0.5}, "score": None, "performance": None}
@@ -111,7 +112,10 @@ def test_the_gauges_hold_what_the_journal_holds(world: World) -> None:
     assert [value(watch, "verdict", verdict=kind) for kind in ("keep", "watch")] == [1, None]
     assert value(watch, "drift_size_ratio", feature="cloud") == cloud["psi"] / cloud["floor"]
     assert value(watch, "live_score", metric="log_loss", segment="") == last.evidence["live"][0]["value"]
-    assert value(watch, "label_maturity_seconds") == last.evidence["cohorts"]["maturity_us"] / 1e6
+    watermark_us, maturity_us = world.stores.log.watermark("rain") or 0, last.evidence["cohorts"]["maturity_us"]
+    labelled_us = world.stores.log.last_labelled("rain") or 0
+    assert value(watch, "labels_overdue_ratio") == (watermark_us - labelled_us) / (2 * maturity_us + DAY_US)
+    assert value(watch, "retrain_overdue_ratio") is None
     assert value(watch, "drift_last_evaluated_timestamp_seconds") == last.slot_us / 1e6
 
 
@@ -130,6 +134,35 @@ def test_retrainings_promotions_and_rollbacks_are_counted_from_the_ledger(make: 
     assert value(watch, "rollbacks_total") == 1
     assert value(watch, "retrain_in_progress") == 0
     assert value(watch, "retrain_last_success_timestamp_seconds") is not None
+
+
+def test_a_refused_challenger_counts_as_a_retraining_with_its_rows(make: Callable[..., World]) -> None:
+    world = make(model_file=MODEL_FILE.replace("act: auto", "act: notify\n  schedule: 28d"))
+    watch, registry, before = world.monitor(), world.stores.registry, world.champion
+    world.answer(weather(1, 60, 24))
+    world.settle(watch)
+
+    of_champion = value(watch, "retrain_overdue_ratio")
+    newer = world.train(weather(2, 0, 70))
+    registry.record("rain", REFUSE, version=newer, previous=before, cause=Cause("monitor", "no better"), now=world.machine_now)
+    of_refused = value(watch, "retrain_overdue_ratio")
+
+    watermark_us = world.stores.log.watermark("rain") or 0
+    maturity_us = world.stores.journal.verdicts("rain")[0].evidence["cohorts"]["maturity_us"]
+    seen = [registry.version("rain", version).manifest["trained_through_us"] for version in (before, newer)]
+    assert [of_champion, of_refused] == [(watermark_us - each) / (2 * (28 * DAY_US + maturity_us)) for each in seen]
+
+
+def test_without_labels_nothing_is_said_of_the_last_and_with_one_its_model_time_counts(make: Callable[..., World]) -> None:
+    world = make()
+    watch = world.monitor()
+    world.answer(weather(1, 60, 24), labelled=False)
+    world.settle(watch)
+
+    before = value(watch, "labels_overdue_ratio")
+    world.label(weather(1, 60, 24))
+
+    assert (before, value(watch, "labels_overdue_ratio")) == (None, 0.0)
 
 
 class Worst:
@@ -185,6 +218,12 @@ class Worst:
 
     def watermark(self, _model: str) -> int:
         return 10**15
+
+    def last_labelled(self, _model: str) -> int:
+        return 9 * 10**14
+
+    def last_line(self, _model: str, _action: str) -> Any:
+        return SimpleNamespace(version="w")
 
     def rows_by_bucket(self, *_span: object) -> list[tuple[str, int, int]]:
         return [(f"version {n}", n * DAY_US, 5) for n in range(9)]

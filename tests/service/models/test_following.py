@@ -17,7 +17,7 @@ from service.models.deployments import Deployments
 from service.models.following import RegistryFollower
 from service.models.loading import VersionLoader
 from service.models.served_model import Deployment
-from service.telemetry.metrics import ServiceMetrics
+from service.telemetry.metrics import LABEL_RESULTS, ServiceMetrics
 from training.artifacts.signing import load_or_make_key
 from training.registry.registry import Registry
 from training.storage.database import open_database
@@ -88,6 +88,7 @@ def test_a_moved_champion_is_swapped_in(start: Start, place: Any, samples: Colle
     assert (before.version, worker.current("bikes").version) == (place.bikes[0].version, place.bikes[1].version)
     assert samples.get_sample_value("evergreen_model_swaps_total", {"model": "bikes", "result": "swapped"}) == 2
     assert samples.get_sample_value("evergreen_model_move", {"model": "bikes"}) == 2
+    assert [samples.get_sample_value("evergreen_labels_total", {"model": "bikes", "result": each}) for each in LABEL_RESULTS] == [0] * 8
 
 
 def test_a_champion_that_did_not_move_is_left_alone(start: Start) -> None:
