@@ -63,6 +63,15 @@ def start(stores: Stores, turn: Turn, spec: ModelSpec, version: str, previous: s
         stores.journal.start_probation(turn, spec.model, version, previous, started_us=started_us, looks=looks)
 
 
+def before(stores: Stores, model: str, champion: str) -> str | None:
+    """Return the version that may still come back for the champion; None without a probation, or where it answers other requests."""
+    record = stores.journal.open_probation(model)
+    if record is None or record.version != champion:
+        return None
+    contracts = {stores.registry.version(model, version).contract_hash for version in (champion, record.previous)}
+    return record.previous if len(contracts) == 1 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a slot sees of the probation; nothing is written before the slot's run ends.

@@ -20,12 +20,14 @@ from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
+from training.artifacts.artifact import LoadedArtifact
 from training.clock import format_duration, from_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
 from training.evaluation.gate import Decision, decide
 from training.model_file.model_spec import ModelSpec
 from training.registry.aliases import REFUSE
 from training.registry.tables import Cause
+from training.schema.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 WHO = "monitor"
@@ -230,6 +232,9 @@ class Retraining:
 def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     """Judge a challenger and the champion on the rows the plan kept, which neither has seen.
 
+    While the champion is on probation the version before it may still come back, and is to be beaten too: else whatever is better than a
+    bad promotion would take the place of the good version that it replaced.
+
     Raises
     ------
     ArtifactError
@@ -237,23 +242,34 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     CandidateError
         The user's own metric cannot be asked.
     """
-    champion, challenger = stores.load(spec.model, plan.champion), stores.load(spec.model, version)
+    challenger, champion = stores.load(spec.model, version), stores.load(spec.model, plan.champion)
     challenger.self_test()
-    windows, seen_us = stores.windows(spec), max(champion.manifest.trained_through_us, challenger.manifest.trained_through_us)
+    before = probation.before(stores, spec.model, plan.champion)
+    rivals = [champion] if before is None else [champion, stores.load(spec.model, before)]
+    windows, seen_us = stores.windows(spec), max(each.manifest.trained_through_us for each in (challenger, *rivals))
     logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
     logged = take(logged, logged.rows.time_us > seen_us)
     unseen = logged.rows
-    old, new = (each.predictor.predict(unseen.columns) for each in (champion, challenger))
-    decision = decide(
-        old,
-        new,
-        unseen.labels,
-        probation.judging_metric(spec, unseen.labels, [old, new], challenger.manifest.code),
-        spec.retraining.gate,
-        champion_sha256=champion.manifest.model_sha256,
-        challenger_sha256=challenger.manifest.model_sha256,
-        weights=logged.weights,
-    )
+    old, *others, new = (each.predictor.predict(unseen.columns) for each in (*rivals, challenger))
+
+    def against(rival: LoadedArtifact, answers: Prediction) -> Decision:
+        return decide(
+            answers,
+            new,
+            unseen.labels,
+            probation.judging_metric(spec, unseen.labels, [answers, new], challenger.manifest.code),
+            spec.retraining.gate,
+            champion_sha256=rival.manifest.model_sha256,
+            challenger_sha256=challenger.manifest.model_sha256,
+            weights=logged.weights,
+        )
+
+    decision = against(champion, old)
+    if decision.accepted and before is not None:
+        second = against(rivals[1], others[0])
+        decision = replace(decision, evidence={**decision.evidence, "before": {"version": before, **second.evidence}})
+        if not second.accepted:
+            decision = decision.refused(f"{before}, which may still come back, is not beaten: {second.reason}")
     if not len(unseen):
         return decision
     live = score(unseen.labels, new, spec.watched_by, weights=logged.weights)

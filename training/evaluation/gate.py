@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,10 @@ class Decision:
     challenger_score: float
     n: int
     evidence: Mapping[str, Any]
+
+    def refused(self, reason: str) -> Self:
+        """Return the same test with the challenger refused for another reason than its outcome."""
+        return replace(self, accepted=False, reason=reason, evidence={**self.evidence, "accepted": False, "reason": reason})
 
 
 def jackknife_difference(
@@ -163,7 +167,7 @@ def decide(  # 8 parameters: two models, the rows they are judged on, and how
     if not decision.accepted or only is None:
         return decision
     reason = f"all {len(y)} rows to judge by are of class {only}: of one class the surest of it is the best, whatever else it takes for it"
-    return replace(decision, accepted=False, reason=reason, evidence={**decision.evidence, "accepted": False, "reason": reason})
+    return decision.refused(reason)
 
 
 def decide_rollback(
