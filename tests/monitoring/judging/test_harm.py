@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, quarter, rise
+from benchmarks.monitoring.harm import AS_IT_WAS, MOST_LABELS, RISES, goes_back, quarter, rise
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.performance.bets import BETS, EFFECTS, Null, Rest, null_of, null_of_segment
 from monitoring.judging.performance.harm import HarmState, Rule, advance, look
@@ -412,3 +412,10 @@ def test_a_rise_is_seen_within_its_bar_and_dated(name: str) -> None:
 
     assert np.median([one.labels for one in seen]) <= MOST_LABELS
     assert np.median([abs(one.dated / one.labels - 1) for one in seen]) <= 0.25
+
+
+def test_what_was_worse_for_ten_days_is_an_episode_that_ends_with_it() -> None:
+    seen = [goes_back("error .20 + .10, baseline of 5,000", seed, days=10) for seed in range(3)]
+
+    assert [one.ends for one in seen] == [0, 0, 0]
+    assert 0 < np.median([one.labels for one in seen]) <= MOST_LABELS
