@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +13,11 @@ from monitoring.journal.tables import TICK
 from monitoring.judging.estimating.bands import Estimate
 from monitoring.judging.estimating.estimated import Estimated
 from monitoring.judging.labels.arrivals import Arrivals
+from monitoring.judging.performance.scores import CORRECTED
 from monitoring.log_windows import silence_of
 from monitoring.loop.evidence import first_unseen
 from monitoring.performance.estimates import estimated_history
-from monitoring.performance.live_scores import performance_history
+from monitoring.performance.live_scores import BucketScore, performance_history
 from monitoring.performance.own_scores import own_history
 from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
@@ -87,10 +88,11 @@ def live_of(bench: Workbench, model: str) -> dict[str, str | None]:
         by_segment.setdefault(f"{one['segment']} ({one['n']:,} labels)" if one["segment"] else "", []).append(part)
     whole = by_segment.pop("", None)
     labelled = max((one["n"] for one in scores), default=0)
+    weighted = next((f"; {one['weighted']}" for one in scores if not one["segment"] and "weighted" in one), "")
     estimated = None if last is None else last.evidence.get("estimated")
     return {
         "estimated": None if estimated is None else "; ".join(Estimated.from_dict(estimated).sentences()) or None,
-        "live": None if whole is None else f"{', '.join(whole)}; {labelled:,} labels",
+        "live": None if whole is None else f"{', '.join(whole)}; {labelled:,} labels{weighted}",
         "segments": "; ".join(f"{segment}: {', '.join(parts)}" for segment, parts in by_segment.items()) or None,
     }
 
@@ -112,17 +114,32 @@ def performance_of(
     own, newest = own_history(stores, spec, buckets) if spec.own_metric is not None else ([], None)
     beside = () if newest is None else (newest.sentence(),)
     if metric is not None and metric == spec.own_metric:
-        return [{"bucket": from_us(one.bucket_us), "metric": metric, **one._asdict(), **_estimated(None, "")} for one in own], beside
+        return [{**_of_bucket(one, metric), **_estimated(None, "")} for one in own], beside
     try:
         history = performance_history(stores, model, metric=metric, buckets=buckets, segments=None if by_segment else ("",))
         estimates, notes = estimated_history(stores, model, metric=metric, buckets=buckets)
     except ValueError as error:
         raise InputError(str(error)) from error
     name = metric or spec.watched_by.name
-    return [
-        {"bucket": from_us(one.bucket_us), "metric": name, **one._asdict(), **_estimated(estimates.get(one.bucket_us), one.segment)}
-        for one in history
-    ], (*notes, *beside)
+    return [{**_of_bucket(one, name), **_estimated(estimates.get(one.bucket_us), one.segment)} for one in history], (
+        *_weighted(history),
+        *notes,
+        *beside,
+    )
+
+
+def _of_bucket(one: BucketScore, metric: str) -> dict[str, Any]:
+    """Return a line of a metric; where it is weighted, with what it is without, and why."""
+    stored = {name: value for name, value in one._asdict().items() if name != "correction"}
+    corrected = dict.fromkeys(CORRECTED) if one.correction is None else one.correction.to_dict()
+    return {"bucket": from_us(one.bucket_us), "metric": metric, **stored, **corrected}
+
+
+def _weighted(history: Sequence[BucketScore]) -> tuple[str, ...]:
+    """Say of lines that are corrected how rows without a label differ from the others, and what was done."""
+    some = [one for one in history if one.correction is not None]
+    names = [f"{from_us(one.bucket_us):%Y-%m-%d %H:%M}{f' {one.segment}' if one.segment else ''}" for one in some]
+    return tuple(f"{name}: {one.correction.sentence}" for name, one in zip(names, some, strict=True) if one.correction is not None)
 
 
 def _estimated(line: Estimate | None, segment: str) -> dict[str, Any]:

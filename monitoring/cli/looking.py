@@ -135,15 +135,17 @@ def verdicts_verb(bench: Workbench, limit: int, model: str | None, screen: Scree
 def performance_verb(bench: Workbench, metric: str | None, buckets: int, by_segment: bool, model: str | None, screen: Screen) -> None:
     """Show how good the answers were, by the time of their prediction, as far as labels have come: a bucket a line.
 
-    Intervals are 95 %; rows of one bucket are taken as independent. Beside stands what is estimated without labels, with its band: it
-    assumes that the relation of features to target is unchanged.
+    Intervals are 95 %; rows of one bucket are taken as independent. Where rows without a label differ in score from the others, the metric
+    is weighted by score, and the interval covers the worst case of what is unlabelled: below it is said of which. Beside stands what is
+    estimated without labels, with its band: it assumes that the relation of features to target is unchanged.
 
     Example: evergreen performance --metric accuracy --segments
     """
     from monitoring.admin.status import performance_of
 
     rows, notes = performance_of(bench, bench.model_named(model), metric, buckets, by_segment=by_segment)
-    columns = ["bucket", *(["segment"] if by_segment else []), "n", "coverage", "metric", "value", "low", "high"]
+    corrected = ["unweighted"] if any(row["weighted"] for row in rows) else []
+    columns = ["bucket", *(["segment"] if by_segment else []), "n", "coverage", "metric", "value", "low", "high", *corrected]
     screen.rows("performance", rows, [*columns, "estimated", "estimated_low", "estimated_high"])
     for note in notes:
         screen.note(note)

@@ -17,6 +17,7 @@ from monitoring.journal.tables import outcomes as table
 from monitoring.judging.estimating.answers import Answers, add_up_answers
 from monitoring.judging.estimating.class_estimator import Bucket
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up
+from monitoring.judging.unlabelled.strata import Due, add_up_due
 from training.json_text import from_text, to_text
 from training.profiles.measures import ALL
 from training.storage.database import Database, upsert
@@ -26,6 +27,7 @@ KEPT_SLOTS = 32
 """So many of the last slots can be told apart; what became known before is one row a bucket, version and segment."""
 ROLLED_UP = 0
 NO_ANSWERS = Answers()
+NO_ROWS = Due()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Outcome:
         Whose rows, as ``place=coast``; empty for all.
     answers
         What was answered for all rows that came, labelled or not; of all rows only.
+    due
+        All rows that came, labelled or not.
     """
 
     bucket_us: int
@@ -47,6 +51,7 @@ class Outcome:
     segment: str
     sums: OutcomeSums
     answers: Answers = NO_ANSWERS
+    due: Due = NO_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class KeptSums:
     counted_us: int
     start_us: int
     sums: dict[int, OutcomeSums]
+    due: dict[int, Due]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +84,14 @@ class OutcomeUpdate:
         The slot as of which rows were counted before; 0 before the first.
     outcomes
         What became known since, by bucket, version and segment.
-    edges
-        The edges of the bins of scores, for a model that has none yet.
+    edges, strata
+        The edges of the bins of scores, and of their strata, for a model that has none yet.
     """
 
     since_us: int
     outcomes: tuple[Outcome, ...]
     edges: tuple[float, ...] = ()
+    strata: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,19 @@ class StoredOutcomes:
             rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
         return [Outcome(row.bucket_us, row.version, ALL, _sums(row.sums), _answers(row.answers)) for row in rows]
 
+    def find_due(self, model: str, start_us: int, end_us: int, segment: str = "", *, after_us: int = -1) -> list[tuple[int, Due]]:
+        """Return all rows of a segment by the beginning of their bucket, labelled or not, in parts, as `find` does."""
+        chosen = (
+            sa.select(table.c.bucket_us, table.c.due)
+            .where(table.c.model == model, table.c.segment == segment, table.c.bucket_us >= start_us, table.c.bucket_us < end_us)
+            .where(table.c.known_slot_us > after_us, table.c.due.is_not(None))
+            .order_by(table.c.bucket_us, table.c.known_slot_us, table.c.version)
+        )
+        self.prepare()
+        with self.database.read() as connection:
+            rows = connection.execute(chosen.where(table.c.known_slot_us <= _counted_us(connection, model))).all()
+        return [(row.bucket_us, Due.from_bytes(row.due)) for row in rows]
+
     def counted_us(self, model: str) -> int:
         """Return the slot as of which labelled rows are counted; 0 before the first."""
         self.prepare()
@@ -145,10 +165,12 @@ class StoredOutcomes:
             return _old_us(connection, model) or 0
 
     def segments(self, model: str) -> list[str]:
-        """Return the segments that there are sums of, that of all rows first."""
+        """Return the segments that there are sums of labelled rows of, and that of all rows, which is the first."""
+        chosen = sa.select(table.c.segment).where(table.c.model == model)
+        has_any = sa.or_(table.c.segment == ALL, sa.func.length(table.c.sums) > 0)
         self.prepare()
         with self.database.read() as connection:
-            return list(connection.scalars(sa.select(table.c.segment).where(table.c.model == model).distinct().order_by(table.c.segment)))
+            return list(connection.scalars(chosen.where(has_any).distinct().order_by(table.c.segment)))
 
     def edges(self, model: str) -> tuple[float, ...] | None:
         """Return the edges of the bins in which scores are counted; None before the first sums."""
@@ -156,6 +178,13 @@ class StoredOutcomes:
         with self.database.read() as connection:
             content = connection.scalar(sa.select(outcome_edges.c.content).where(outcome_edges.c.model == model))
         return None if content is None else tuple(from_text(content))
+
+    def strata(self, model: str) -> tuple[float, ...]:
+        """Return the edges of the strata in which scores are counted; none before the first sums."""
+        self.prepare()
+        with self.database.read() as connection:
+            content = connection.scalar(sa.select(outcome_edges.c.strata).where(outcome_edges.c.model == model))
+        return () if content is None else tuple(from_text(content))
 
     def forget(self, model: str, before_us: int) -> None:
         """Delete the sums of buckets that begin before a model time: their rows have left the log."""
@@ -171,13 +200,15 @@ def write(connection: sa.Connection, model: str, slot_us: int, update: OutcomeUp
     rows = [
         {"model": model, "known_slot_us": slot_us, "through_us": slot_us, "bucket_us": one.bucket_us, "version": one.version,
          "segment": one.segment, "sums": one.sums.to_bytes() if one.sums.n else b"",
-         "answers": one.answers.to_bytes() if one.answers.n else None}
+         "answers": one.answers.to_bytes() if one.answers.n else None,
+         "due": one.due.to_bytes() if one.due.n else None}
         for one in update.outcomes
     ]  # fmt: skip
     if rows:
         connection.execute(table.insert(), rows)
     if update.edges:
-        upsert(connection, outcome_edges, {"model": model, "content": to_text(list(update.edges))}, ["model"], None)
+        edges = {"model": model, "content": to_text(list(update.edges)), "strata": to_text(list(update.strata))}
+        upsert(connection, outcome_edges, edges, ["model"], None)
     _roll_up(connection, model)
 
 
@@ -210,7 +241,7 @@ def _roll_up(connection: sa.Connection, model: str) -> None:
         return
     is_old = table.c.model == model, table.c.known_slot_us > ROLLED_UP, table.c.known_slot_us <= until_us
     by_key: dict[tuple[int, str, str], list[Any]] = {}
-    fields = (table.c.bucket_us, table.c.version, table.c.segment, table.c.through_us, table.c.sums, table.c.answers)
+    fields = (table.c.bucket_us, table.c.version, table.c.segment, table.c.through_us, table.c.sums, table.c.answers, table.c.due)
     chosen = sa.select(*fields).where(*is_old)
     for row in connection.execute(chosen.order_by(table.c.known_slot_us)).all():
         by_key.setdefault((row.bucket_us, row.version, row.segment), []).append(row)
@@ -224,12 +255,12 @@ def _roll_up(connection: sa.Connection, model: str) -> None:
     ]  # fmt: skip
     connection.execute(table.delete().where(*is_old))
     keys = ["model", "known_slot_us", "bucket_us", "version", "segment"]
-    excluded: dict[str, Any] = {name: sa.literal_column(f"excluded.{name}") for name in ("through_us", "sums", "answers")}
+    excluded: dict[str, Any] = {name: sa.literal_column(f"excluded.{name}") for name in ("through_us", "sums", "answers", "due")}
     upsert(connection, table, rolled, keys, excluded)
 
 
 def _rolled_up(connection: sa.Connection, model: str, buckets: Sequence[int]) -> dict[tuple[int, str, str], list[Any]]:
-    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums, table.c.answers).where(
+    chosen = sa.select(table.c.bucket_us, table.c.version, table.c.segment, table.c.sums, table.c.answers, table.c.due).where(
         table.c.model == model, table.c.known_slot_us == ROLLED_UP, table.c.bucket_us >= min(buckets), table.c.bucket_us <= max(buckets)
     )
     return {(row.bucket_us, row.version, row.segment): [row] for row in connection.execute(chosen)}
@@ -237,10 +268,11 @@ def _rolled_up(connection: sa.Connection, model: str, buckets: Sequence[int]) ->
 
 def _joined(rows: Sequence[Any]) -> dict[str, bytes | None]:
     """Add up what is stored; of one alone nothing is read."""
-    sums, answers = ([stored for row in rows if (stored := getattr(row, name))] for name in ("sums", "answers"))
+    sums, answers, due = ([stored for row in rows if (stored := getattr(row, name))] for name in ("sums", "answers", "due"))
     return {
         "sums": sums[0] if len(sums) == 1 else add_up(map(_sums, sums)).to_bytes() if sums else b"",
         "answers": answers[0] if len(answers) == 1 else add_up_answers(map(_answers, answers)).to_bytes() if answers else None,
+        "due": due[0] if len(due) == 1 else add_up_due(map(Due.from_bytes, due)).to_bytes() if due else None,
     }
 
 
@@ -256,3 +288,13 @@ def add_answers(connection: sa.Connection) -> None:
     """Bring tables of version 7 to version 8: what was answered is kept too; of rows counted before nothing is."""
     if sa.inspect(connection).has_table(table.name):  # tables of before version 5 have none: it is made whole then
         add_columns(connection, table.c.answers)
+
+
+def add_due(connection: sa.Connection) -> None:
+    """Bring tables of version 9 to version 10: all rows are kept by strata of the score; so the next slot counts the log again."""
+    if not sa.inspect(connection).has_table(table.name):
+        return
+    add_columns(connection, table.c.due, outcome_edges.c.strata)
+    connection.execute(table.delete())
+    connection.execute(outcome_edges.delete())
+    connection.execute(carries.update().values(counted_us=0))

@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 9
+VERSION = 10
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
@@ -119,11 +119,13 @@ outcomes = sa.Table(
     sa.Column("through_us", sa.BigInteger, nullable=False),
     sa.Column("sums", sa.LargeBinary, nullable=False),
     sa.Column("answers", sa.LargeBinary, nullable=True),
+    sa.Column("due", sa.LargeBinary, nullable=True),
     sa.Index("journal_outcomes_by_bucket", "model", "segment", "bucket_us"),
 )
 """Sums of labelled rows by bucket, version, segment (empty: all rows), and the slot at which the labels became known.
 
-Those of old slots are rolled up into one row of `known_slot_us` 0; `through_us` is the newest slot that is in a row.
+Those of old slots are rolled up into one row of `known_slot_us` 0; `through_us` is the newest slot that is in a row. `due` are all rows
+that came, labelled or not.
 """
 
 outcome_edges = sa.Table(
@@ -131,8 +133,9 @@ outcome_edges = sa.Table(
     metadata,
     sa.Column("model", _model, primary_key=True),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("strata", sa.Text, nullable=True),
 )
-"""The edges of the bins that scores are counted in: one list a model, since only counts in the same bins add up."""
+"""The edges of the bins, and of the strata, that scores are counted in: one list a model, since only counts in the same bins add up."""
 
 quarantines = sa.Table(
     "journal_quarantines",

@@ -159,7 +159,7 @@ class _Counting:
         features, since_us = ((), 0) if new is None else (new.features, new.since_us)
         with self.stores.database.read() as connection:
             for part in read_outcomes(
-                connection, self.spec.model, self.spec.schema, where, known_by=self.slot_us - 1, features=features, labelled_from=since_us
+                connection, self.spec.model, self.spec.schema, where, known_by=self.slot_us - 1, features=features, new_from=since_us
             ):
                 self._add(counts, part, labels_only=labels_only)
                 if new is not None:

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.journal.carries import Carry
-from monitoring.journal.outcomes import NO_ANSWERS, Outcome, OutcomeUpdate
+from monitoring.journal.outcomes import NO_ANSWERS, NO_ROWS, Outcome, OutcomeUpdate
 from monitoring.judging.estimating.answers import Answers, count_answers
-from monitoring.judging.performance.outcome_sums import OutcomeSums, count_outcomes, score_edges
+from monitoring.judging.performance.outcome_sums import OutcomeSums
+from monitoring.judging.unlabelled.strata import Due, count_by_stratum, count_due
 from monitoring.loop.references import in_force
+from monitoring.performance.score_edges import ScoreEdges
 from monitoring.stores import Stores
 from service.prediction_log.reading import NOT_LABELLED, Outcomes
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
-from training.profiles.bins import SCORE
 from training.profiles.measures import ALL, Segment
-from training.profiles.reference import Reference
 
 Key = tuple[int, str, str]
 Places = npt.NDArray[np.intp]
@@ -37,36 +37,37 @@ class NewOutcomes:
         How wide a bucket is.
     is_binary
         Whether the last class is the one that is asked about.
-    edges, is_first
-        The edges of the bins of scores, and whether they were not stored yet.
+    edges
+        By which scores are counted.
     segments
         By which rows are parted.
     sums
         What was added up, by bucket, version and segment.
     answers
         What was answered for rows that were not there at the slot before, labelled or not; by bucket and version.
+    due
+        The same rows, by bucket, version and segment.
     """
 
     since_us: int
     width_us: int
     is_binary: bool
-    edges: tuple[float, ...]
-    is_first: bool
+    edges: ScoreEdges
     segments: tuple[Segment, ...] = ()
     sums: dict[Key, OutcomeSums] = field(default_factory=dict)
     answers: dict[tuple[int, str], Answers] = field(default_factory=dict)
+    due: dict[Key, Due] = field(default_factory=dict)
 
     @classmethod
     def since(cls, stores: Stores, spec: ModelSpec, champion: str, carry: Carry, slot_us: int) -> NewOutcomes:
         """Return one for a slot, of what came since the slot before; segments are those of the reference in force."""
-        stored, schema = stores.journal.outcomes.edges(spec.model), spec.schema
-        edges = stored if stored is not None else score_edges(_edges_of(stores.load(spec.model, champion).reference, spec))
+        edges, schema = ScoreEdges.of(stores, spec, champion), spec.schema
         segments: Sequence[Segment] = ()
         if spec.watching.segments:
             held = in_force(stores, spec, champion, slot_us, stores.journal.watch_state(spec.model))
             segments = [one for one in held.measures.segments if one.column in schema.names]
         width_us = duration_us(spec.watching.bucket)
-        return cls(carry.counted_us, width_us, schema.task == "binary", edges, stored is None, tuple(segments))
+        return cls(carry.counted_us, width_us, schema.task == "binary", edges, tuple(segments))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class NewOutcomes:
         starts, versions, whole = self._groups(part, new)
         for keys, place in self._parts(part, new):
             numbers, group = np.unique(whole * len(keys) + place, return_inverse=True)
-            counted = count_outcomes(group, label, prediction, self.edges, is_binary=self.is_binary)
+            counted = count_by_stratum(group, label, prediction, (self.edges.bins, self.edges.strata), is_binary=self.is_binary)
             for number, sums in zip(numbers.tolist(), counted, strict=True):
                 rest, segment = divmod(number, len(keys))
                 key = (int(starts[rest // len(versions)]), str(versions[rest % len(versions)]), keys[segment])
@@ -94,8 +95,16 @@ class NewOutcomes:
         if not len(new):
             return
         starts, versions, whole = self._groups(part, new)
+        prediction = part.prediction.take(new)
+        for keys, place in self._parts(part, new):
+            numbers, group = np.unique(whole * len(keys) + place, return_inverse=True)
+            due = count_due(group, prediction, self.edges.strata, is_binary=self.is_binary)
+            for number, rows in zip(numbers.tolist(), due, strict=True):
+                rest, segment = divmod(number, len(keys))
+                of_all = (int(starts[rest // len(versions)]), str(versions[rest % len(versions)]), keys[segment])
+                self.due[of_all] = self.due[of_all].plus(rows) if of_all in self.due else rows
         numbers, group = np.unique(whole, return_inverse=True)
-        counted = count_answers(group, part.prediction.take(new), self.edges, is_binary=self.is_binary)
+        counted = count_answers(group, prediction, self.edges.bins, is_binary=self.is_binary)
         for number, answers in zip(numbers.tolist(), counted, strict=True):
             key = int(starts[number // len(versions)]), str(versions[number % len(versions)])
             self.answers[key] = self.answers[key].plus(answers) if key in self.answers else answers
@@ -108,21 +117,18 @@ class NewOutcomes:
 
     def update(self) -> OutcomeUpdate:
         """Return what the journal keeps."""
-        keys = sorted(self.sums.keys() | {(*key, ALL) for key in self.answers})
         outcomes = tuple(
-            Outcome(*key, self.sums.get(key, OutcomeSums()), self.answers.get(key[:2], NO_ANSWERS) if key[2] == ALL else NO_ANSWERS)
-            for key in keys
+            Outcome(
+                *key,
+                self.sums.get(key, OutcomeSums()),
+                self.answers.get(key[:2], NO_ANSWERS) if key[2] == ALL else NO_ANSWERS,
+                self.due.get(key, NO_ROWS),
+            )
+            for key in sorted(self.sums.keys() | self.due.keys())
         )
-        return OutcomeUpdate(self.since_us, outcomes, self.edges if self.is_first else ())
+        return OutcomeUpdate(self.since_us, outcomes, *(() if self.edges.is_stored else (self.edges.bins, self.edges.strata)))
 
     def _parts(self, part: Outcomes, new: np.ndarray[tuple[int], np.dtype[np.intp]]) -> list[tuple[tuple[str, ...], np.ndarray]]:
         """Return the keys of all rows and of each feature's segments, with the place of each row's among them."""
         by_feature = [(segment.keys, segment.places(part.columns[segment.column][new])) for segment in self.segments]
         return [((ALL,), np.zeros(len(new), dtype=np.intp)), *by_feature]
-
-
-def _edges_of(reference: Reference, spec: ModelSpec) -> tuple[float, ...]:
-    """Return the edges of a reference's bins of the score, where that is the probability of one class."""
-    if spec.schema.task != "binary" or SCORE not in reference.total.counts:
-        return ()
-    return reference.bins.column(SCORE).edges

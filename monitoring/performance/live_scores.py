@@ -10,14 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitoring.journal.outcomes import KeptSums, Outcome
+from monitoring.journal.outcomes import NO_ROWS, KeptSums, Outcome
+from monitoring.journal.tables import TICK
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.data_faults import Span
 from monitoring.judging.performance.baseline import Baseline, BucketLoss, learn_baseline
 from monitoring.judging.performance.live_metrics import Reading, SegmentScore, fairness_names, joined_blocks, leave_one_out
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up, count_outcomes
-from monitoring.judging.performance.scores import Score
+from monitoring.judging.performance.scores import Correction, Score
+from monitoring.judging.unlabelled.missing_labels import MissingLabels
+from monitoring.judging.unlabelled.strata import Due, add_up_due
 from monitoring.log_windows import Range, ranges
+from monitoring.performance.score_edges import scale_of
 from monitoring.stores import Stores
 from training.clock import duration_us
 from training.evaluation.losses import COST, METRICS
@@ -44,6 +48,8 @@ class BucketScore(NamedTuple):
         The metric with its 95 % interval, rows taken as independent; None where the rows do not define it.
     segment
         Whose rows, as ``place=coast``; empty for all.
+    correction
+        What was done to the metric where rows without a label differ in score from the others; None where they may not.
     """
 
     bucket_us: int
@@ -53,6 +59,7 @@ class BucketScore(NamedTuple):
     low: float | None
     high: float | None
     segment: str
+    correction: Correction | None = None
 
 
 def performance_history(
@@ -84,14 +91,19 @@ def performance_history(
     rows = counted_rows(stores, spec, buckets)
     if not rows:
         return []
-    start_us, end_us = min(rows), max(rows) + 1
+    start_us, end_us, width_us = min(rows), max(rows) + 1, duration_us(spec.watching.bucket)
     wanted = segments if segments is not None else (stores.journal.outcomes.segments(model) or [ALL])
-    scores = []
+    scores, scale, drawn = [], scale_of(stores, spec), _drawn(stores, model)
     for segment in wanted:
         sums = _by_bucket(stores.journal.outcomes.find(model, start_us, end_us, segment))
         reading = _reading(spec, metric or spec.watched_by.name, sums.values())
+        due = _added_up(stores.journal.outcomes.find_due(model, start_us, end_us, segment))
         starts = sorted(rows) if segment == ALL else sorted(sums.keys() & rows.keys())
-        scores += [bucket_score(reading, at, sums.get(at), rows[at] if segment == ALL else None, segment) for at in starts]
+        for at in starts:
+            score = bucket_score(reading, at, sums.get(at), rows[at] if segment == ALL else None, segment)
+            is_drawn = _is_aside(at, width_us, drawn)
+            missing = None if is_drawn or at not in sums else MissingLabels.find(sums[at], due.get(at, NO_ROWS), scale)
+            scores.append(_corrected(score, reading, missing))
     return scores
 
 
@@ -107,6 +119,14 @@ def counted_rows(stores: Stores, spec: ModelSpec, buckets: int) -> dict[int, int
     return {at: n for at, n in counted.items() if not _is_aside(at, width_us, aside)}
 
 
+def _drawn(stores: Stores, model: str) -> list[Range]:
+    """Return the ranges in which labels were drawn as of the last slot: these speak for the others."""
+    slots = [run.slot_us for run in stores.journal.runs(model, TICK, state="done", limit=1)]
+    last = next(iter(stores.journal.verdicts(model, limit=1, slots=slots)), None) if slots else None
+    spans = [] if last is None else (last.evidence.get("cohorts") or {}).get("by_requests", ())
+    return [Range(*span) for span in spans]
+
+
 def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = ()) -> tuple[SegmentScore, ...]:
     """Return what is asked of all rows and of each segment, over the newest mature, covered buckets as of a slot.
 
@@ -119,22 +139,35 @@ def live_scores(stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence
     -------
     Segments of fewer than 200 labelled rows are left out, and of many those with the fewest.
     """
-    by_segment = {}
+    by_segment, missing, scale = {}, {}, scale_of(stores, spec)
     for segment in _segments(stores, spec, new):
-        sums = newest_sums(stores, spec, cohorts, new, segment)
+        sums, due = newest_rows(stores, spec, cohorts, new, segment)
         if sum(one.n for one in sums.values()) >= (LEAST_LABELS if segment else 1):
             by_segment[segment] = joined_blocks(list(sums.values()))
+            missing[segment] = MissingLabels.find(add_up(by_segment[segment]), due, scale)
     most = sorted(by_segment, key=lambda segment: (segment != ALL, -sum(one.n for one in by_segment[segment])))[: MOST_SEGMENTS + 1]
     coverage = 0.0 if cohorts.end_us is None else cohorts.share(cohorts.end_us - _span_us(spec), covered_only=True)
     scores = []
     for segment in sorted(most):
-        left_out = leave_one_out(by_segment[segment])
-        if left_out is None:
-            continue
-        for name in _asked(spec, segment):
-            score = _reading(spec, name, by_segment[segment]).jackknife(left_out, coverage)
-            scores += [] if score is None else [SegmentScore(segment, score)]
+        readings = [_reading(spec, name, by_segment[segment]) for name in _asked(spec, segment)]
+        scores += scores_of(segment, by_segment[segment], readings, missing[segment], coverage)
     return tuple(scores)
+
+
+def scores_of(
+    segment: str, blocks: Sequence[OutcomeSums], readings: Sequence[Reading], missing: MissingLabels | None, coverage: float
+) -> list[SegmentScore]:
+    """Return metrics of the blocks of a segment, weighted where rows without a label differ in score from the others."""
+    plain, scores = leave_one_out(blocks), []
+    weighted = None if missing is None else missing.left_out(blocks)
+    if plain is None:
+        return []
+    for reading in readings:
+        score, correction = reading.jackknife(plain, coverage), None
+        if missing is not None and weighted is not None and (corrected := missing.over(reading, weighted, plain, coverage)) is not None:
+            score, correction = corrected
+        scores += [] if score is None else [SegmentScore(segment, score, correction)]
+    return scores
 
 
 def _asked(spec: ModelSpec, segment: str) -> tuple[str, ...]:
@@ -147,13 +180,20 @@ def newest_sums(
     stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = (), segment: str = ALL
 ) -> dict[int, OutcomeSums]:
     """Return the sums of the newest mature, covered buckets as of a slot, in order: of 28 days, or a window if that is longer."""
+    return newest_rows(stores, spec, cohorts, new, segment)[0]
+
+
+def newest_rows(
+    stores: Stores, spec: ModelSpec, cohorts: Cohorts, new: Sequence[Outcome] = (), segment: str = ALL
+) -> tuple[dict[int, OutcomeSums], Due]:
+    """Return the same, and all rows of these buckets, labelled or not."""
     end_us = cohorts.end_us
     if end_us is None:
-        return {}
-    start_us = end_us - _span_us(spec)
-    return _judged(
-        spec, cohorts, (start_us, end_us), _kept(stores, spec.model, segment, start_us), [one for one in new if one.segment == segment]
-    )
+        return {}, NO_ROWS
+    start_us, own = end_us - _span_us(spec), [one for one in new if one.segment == segment]
+    stored = _kept(stores, spec.model, segment, start_us)
+    sums = _judged(spec, cohorts, (start_us, end_us), stored.sums, own)
+    return sums, _due_of(spec, cohorts, sums, stored.due, own)
 
 
 def _span_us(spec: ModelSpec) -> int:
@@ -262,18 +302,37 @@ def _judged(
     return {at: sums[at] for at in sorted(sums) if sums[at].n and span[0] <= at < span[1] and is_judged(at)}
 
 
-def _kept(stores: Stores, model: str, segment: str, start_us: int) -> dict[int, OutcomeSums]:
-    """Return the stored sums by bucket; of those that were read at an earlier slot only what became known since is read."""
+def _kept(stores: Stores, model: str, segment: str, start_us: int) -> KeptSums:
+    """Return what is stored by bucket; of what was read at an earlier slot only what became known since is read."""
     stored = stores.journal.outcomes
     counted_us, kept = stored.counted_us(model), stores.outcome_sums.get((model, segment))
     sums: dict[int, OutcomeSums] = {}
+    due: dict[int, Due] = {}
     after_us = -1
     if kept is not None and kept.start_us <= start_us and stored.rolled_up_us(model) <= kept.counted_us <= counted_us:
         sums, after_us = {at: one for at, one in kept.sums.items() if at >= start_us}, kept.counted_us
+        due = {at: one for at, one in kept.due.items() if at >= start_us}
     for at, more in _by_bucket(stored.find(model, start_us, EVER_US, segment, after_us=after_us)).items():
         sums[at] = sums[at].plus(more) if at in sums else more
-    stores.outcome_sums[model, segment] = KeptSums(counted_us, start_us, sums)
-    return sums
+    for at, came in _added_up(stored.find_due(model, start_us, EVER_US, segment, after_us=after_us)).items():
+        due[at] = due[at].plus(came) if at in due else came
+    stores.outcome_sums[model, segment] = KeptSums(counted_us, start_us, sums, due)
+    return stores.outcome_sums[model, segment]
+
+
+def _due_of(spec: ModelSpec, cohorts: Cohorts, sums: Mapping[int, OutcomeSums], stored: Mapping[int, Due], new: Sequence[Outcome]) -> Due:
+    """Return the rows of the buckets that are scored, labelled or not; where labels were drawn, those speak for the others."""
+    drawn, width_us = ranges(cohorts.by_requests), duration_us(spec.watching.bucket)
+    all_rows = [stored.get(at, NO_ROWS) for at in sums if not _is_aside(at, width_us, drawn)]
+    came = [one.due for one in new if one.bucket_us in sums and not _is_aside(one.bucket_us, width_us, drawn)]
+    return add_up_due([*all_rows, *came, *(Due.of_labelled(one) for at, one in sums.items() if _is_aside(at, width_us, drawn))])
+
+
+def _added_up(parts: Iterable[tuple[int, Due]]) -> dict[int, Due]:
+    by_bucket: dict[int, list[Due]] = {}
+    for at, part in parts:
+        by_bucket.setdefault(at, []).append(part)
+    return {at: add_up_due(some) for at, some in by_bucket.items()}
 
 
 def _by_bucket(outcomes: Iterable[Outcome]) -> dict[int, OutcomeSums]:
@@ -284,7 +343,7 @@ def _by_bucket(outcomes: Iterable[Outcome]) -> dict[int, OutcomeSums]:
 
 
 def _segments(stores: Stores, spec: ModelSpec, new: Sequence[Outcome]) -> list[str]:
-    known = {ALL, *(one.segment for one in new)}
+    known = {ALL, *(one.segment for one in new if one.sums.n)}
     return sorted(known | set(stores.journal.outcomes.segments(spec.model)) if spec.watching.segments else {ALL})
 
 
@@ -308,6 +367,13 @@ def bucket_score(reading: Reading, bucket_us: int, sums: OutcomeSums | None, row
         return BucketScore(bucket_us, 0, coverage, None, None, None, segment)
     value, low, high = (None if math.isnan(one) else one for one in (reading.value(sums), *reading.within(sums)))
     return BucketScore(bucket_us, n, coverage, value, low, high, segment)
+
+
+def _corrected(score: BucketScore, reading: Reading, missing: MissingLabels | None) -> BucketScore:
+    if missing is None:
+        return score
+    value, low, high = (None if math.isnan(one) else one for one in missing.within(reading))
+    return score._replace(value=value, low=low, high=high, correction=missing.correction(reading))
 
 
 def _is_aside(bucket_us: int, width_us: int, aside: Iterable[Range | Span]) -> bool:

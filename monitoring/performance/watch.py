@@ -95,7 +95,7 @@ class Matured:
         """Return the segments that are counted."""
         if not self.spec.watching.segments:
             return []
-        return sorted({*self.stores.journal.outcomes.segments(self.spec.model), *(one.segment for one in self.new)} - {ALL})
+        return sorted({*self.stores.journal.outcomes.segments(self.spec.model), *(one.segment for one in self.new if one.sums.n)} - {ALL})
 
 
 def judge_performance(matured: Matured, record: VersionRecord, watch: PerformanceWatch) -> Judged:

@@ -76,13 +76,18 @@ def segments(known: ModelFacts) -> str:
 def _live(known: ModelFacts) -> list[str]:
     """Draw each metric that the last look has of live rows, by segment."""
     by_metric: dict[str, dict[str, Interval]] = {}
+    weighted: dict[str, str] = {}
     for one in [] if known.last is None else known.last.evidence.get("live", []):
+        if "weighted" in one:
+            weighted[one["metric"]] = f"{weighted.get(one['metric'], '')} {one['segment'] or 'All rows'}: {one['weighted']}."
         by_metric.setdefault(one["metric"], {})[one["segment"]] = _scored(one["segment"] or "all rows", one)
     drawings = []
     for metric, scores in by_metric.items():
         whole = scores.get(ALL)
         over_all = "" if whole is None else f", {number(whole.value, 4)} over all (dashed)"
-        caption = Caption(f"Live {metric} by segment", f"Of the newest labelled rows as of the last look{over_all}.")
+        caption = Caption(
+            f"Live {metric} by segment", f"Of the newest labelled rows as of the last look{over_all}.{weighted.get(metric, '')}"
+        )
         drawings += [intervals(caption, list(scores.values()), Axis(metric), None if whole is None else whole.value)]
     return drawings
 

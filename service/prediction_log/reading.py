@@ -72,7 +72,7 @@ class Outcomes:
 
     `version`, `label` and `labelled_us` are as in `LoggedRows`. `there_us` is the model time from which on a row was there, `known_us` that
     from which on both it and its label were, `NOT_LABELLED` without one. `is_drawn` says which rows a label request drew: a label of theirs
-    came because it was asked for. `columns` are missing in rows whose label was known before.
+    came because it was asked for. `columns` are missing in rows that were there before and whose label was not new.
     """
 
     event_us: npt.NDArray[np.int64]
@@ -211,7 +211,7 @@ def read_outcomes(  # 8 parameters: all but three of them options by name
     *,
     known_by: int,
     features: Sequence[str] = (),
-    labelled_from: int = 0,
+    new_from: int = 0,
     at_once: int = 50_000,
 ) -> Iterator[Outcomes]:
     """Yield what was answered and what came true of the rows `where` something holds, in parts and in no order; see `read_rows`.
@@ -219,11 +219,12 @@ def read_outcomes(  # 8 parameters: all but three of them options by name
     Parameters
     ----------
     features
-        The features wanted, of rows whose label became known at the model time `labelled_from` or later.
+        The features wanted, of rows that came, or whose label became known, at the model time `new_from` or later.
     """
     table = predictions.c
     known = sa.and_(table.label_true.is_not(None), table.labelled_us <= known_by)
-    is_new = sa.and_(known, sa.or_(*(at >= labelled_from for at in (table.event_us, table.labelled_us, table.late_us))))
+    came = sa.or_(table.event_us >= new_from, table.late_us >= new_from)
+    is_new = sa.or_(came, sa.and_(known, table.labelled_us >= new_from))
     chosen = sa.select(
         table.event_us, table.version, table.layout, table.label, table.value, table.probabilities,
         sa.case((known, table.label_true)), sa.case((known, table.labelled_us)), table.late_us,

@@ -14,7 +14,7 @@ from scipy import special
 
 from monitoring.judging.performance.baseline import BucketLoss
 from monitoring.judging.performance.outcome_sums import SCORE_BINS, OutcomeSums, add_up, joined_moments
-from monitoring.judging.performance.scores import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Score
+from monitoring.judging.performance.scores import BLOCKS, FEWEST_BLOCKS, NORMAL_975, SMALLEST_BLOCK_ROWS, Correction, Score
 from training.evaluation.losses import CALIBRATION_BINS, COST, METRICS, Metric, confusion_scores, cost_metric
 from training.evaluation.own_metric import is_own, own_metric
 from training.evaluation.scores import wilson
@@ -40,7 +40,7 @@ _FAIR = {
         (SELECTION_RATE, _RATE), (TRUE_POSITIVE_RATE, _RATE), (CALIBRATION_GAP, (-1.0, 1.0)), (MEAN_ERROR, (-math.inf, math.inf)),
     )
 }  # fmt: skip
-_CONFUSED = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", SELECTION_RATE, TRUE_POSITIVE_RATE)
+CONFUSED = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", SELECTION_RATE, TRUE_POSITIVE_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Reading:
             return math.nan, math.nan
         if self.name == "accuracy":
             return wilson(value * sums.n, sums.n)
-        if self.name in _CONFUSED:
+        if self.name in CONFUSED:
             return _of_draws(self, sums)
         if self.name in ("calibration_error", CALIBRATION_GAP):
             return _of_drawn_hits(self, sums)
@@ -141,21 +141,29 @@ class Reading:
 
     def bucket_loss(self, bucket_us: int, sums: OutcomeSums, segment: str = "") -> BucketLoss:
         """Return mean and variance of the rows' losses in a bucket: of the loss that stands for the metric."""
-        total, squares = _loss_sums(self, sums)
+        total, squares = loss_sums(self, sums)
         mean = total / sums.n
         return BucketLoss(bucket_us, sums.n, mean, max(squares / sums.n - mean**2, 0.0), segment)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentScore:
-    """A metric over mature, covered buckets of one segment (empty: of all rows), with its jackknife interval."""
+    """A metric over mature, covered buckets of one segment (empty: of all rows), with its jackknife interval.
+
+    Attributes
+    ----------
+    correction
+        What was done to it where rows without a label differ in score from the others; None where they may not.
+    """
 
     segment: str
     score: Score
+    correction: Correction | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"segment": self.segment, **self.score.to_dict()}
+        corrected = {} if self.correction is None else self.correction.to_dict()
+        return {"segment": self.segment, **self.score.to_dict(), **corrected}
 
 
 def fairness_names(task: str, metric: str) -> tuple[str, ...]:
@@ -229,13 +237,14 @@ def joined_blocks(buckets: Sequence[OutcomeSums]) -> list[OutcomeSums]:
     return joined
 
 
-def _names(reading: Reading, sums: OutcomeSums) -> tuple[str, ...]:
-    """Return the classes, then the others that occur: of two the positive one stays where it is asked for by its place."""
-    return (*reading.classes, *sorted({name for pair in sums.confusion for name in pair} - set(reading.classes)))
-
-
 def _table(reading: Reading, sums: OutcomeSums) -> npt.NDArray[np.int64]:
-    names = _names(reading, sums)
+    """Return the table of the classes, then of others that occur: of two the positive one stays where it is asked for by its place."""
+    others = sorted({name for pair in sums.confusion for name in pair} - set(reading.classes))
+    return confusion_table(sums, (*reading.classes, *others))
+
+
+def confusion_table(sums: OutcomeSums, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the rows by true (row) and predicted (column) class, in the order of the names."""
     place = {name: number for number, name in enumerate(names)}
     table = np.zeros((len(names), len(names)), dtype=np.int64)
     for (true, predicted), n in sums.confusion.items():
@@ -254,7 +263,7 @@ def confusion_value(reading: Reading, table: npt.NDArray[Any]) -> Floats:
         return confusion_scores(table, binary=len(reading.classes) == 2)[reading.name]
 
 
-def _auc_parts(reading: Reading, sums: OutcomeSums) -> list[tuple[Floats, Floats]]:
+def auc_questions_of(reading: Reading, sums: OutcomeSums) -> list[tuple[Floats, Floats]]:
     """Return the rows by bin (of others, of the class) for each one-against-rest question with both present."""
     classes = reading.classes
     parts = []
@@ -275,7 +284,7 @@ def _auc_parts(reading: Reading, sums: OutcomeSums) -> list[tuple[Floats, Floats
 
 
 def _auc(reading: Reading, sums: OutcomeSums) -> float:
-    parts = _auc_parts(reading, sums)
+    parts = auc_questions_of(reading, sums)
     return float(np.mean([_area(others, own) for others, own in parts])) if parts else math.nan
 
 
@@ -286,7 +295,7 @@ def _area(others: Floats, own: Floats) -> float:
 def _auc_error(reading: Reading, sums: OutcomeSums) -> float:
     """Return the standard error of ROC AUC; of several questions the mean of theirs, as if they erred together."""
     errors = []
-    for others, own in _auc_parts(reading, sums):
+    for others, own in auc_questions_of(reading, sums):
         n, m, area = others.sum(), own.sum(), _area(others, own)
         if min(n, m) < 2:
             return math.nan
@@ -310,7 +319,7 @@ def _r2(_reading: Reading, sums: OutcomeSums) -> float:
     return 1.0 - sums.losses["squared_error"][0] / sums.target.squares
 
 
-def _loss_sums(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
+def loss_sums(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
     """Return the sum of the rows' losses, and of their squares."""
     if reading.loss == "miss":
         wrong = float(sum(n for (true, predicted), n in sums.confusion.items() if true != predicted))
@@ -331,7 +340,7 @@ def _cost_sums(reading: Reading, sums: OutcomeSums) -> tuple[float, float]:
 
 def _plain_value(reading: Reading, sums: OutcomeSums) -> float:
     """Return a metric that follows from the confusion table, or is a mean over rows."""
-    return float(confusion_value(reading, _table(reading, sums))) if reading.name in _CONFUSED else _loss_sums(reading, sums)[0] / sums.n
+    return float(confusion_value(reading, _table(reading, sums))) if reading.name in CONFUSED else loss_sums(reading, sums)[0] / sums.n
 
 
 def _standard_error(reading: Reading, sums: OutcomeSums, value: float) -> float:
@@ -341,7 +350,7 @@ def _standard_error(reading: Reading, sums: OutcomeSums, value: float) -> float:
     if reading.name == "r2":
         return math.nan
     name = {"rmse": "squared_error", MEAN_ERROR: "error"}.get(reading.name)
-    total, squares = _loss_sums(reading, sums) if name is None else sums.losses[name]
+    total, squares = loss_sums(reading, sums) if name is None else sums.losses[name]
     error = math.sqrt(max(squares / sums.n - (total / sums.n) ** 2, 0.0) / sums.n)
     if reading.name == "rmse":
         return error / (2 * value) if value else 0.0

@@ -27,7 +27,7 @@ MOST_RANKED = 32
 FARTHEST = 1e60  # numbers beyond it are counted as if they were there: fourth powers of errors are added up
 """Of more classes no scores are kept, so ROC AUC is not known live."""
 _FARTHEST = 10.0  # log odds of the last inner edges: beyond lie one in 22,000
-_FORMAT = 1
+_FORMAT = 2
 Places = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
 Key = TypeVar("Key")
@@ -70,6 +70,10 @@ class OutcomeSums:
         By bin of the confidence: of the positive class for a binary task, else of the likeliest.
     target
         Of the true values of a regression.
+    parts
+        The sums of each stratum of the score (`strata`), without scores; of what was not counted by strata there are none.
+    limits
+        By name of a loss what the rows could have lost at least and at most, whichever class was true of each.
     """
 
     n: int = 0
@@ -79,13 +83,15 @@ class OutcomeSums:
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)
     confidence: dict[int, Confidence] = field(default_factory=dict)
     target: Moments | None = None
+    parts: dict[int, OutcomeSums] = field(default_factory=dict)
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def plus(self, other: OutcomeSums) -> OutcomeSums:
         """Return the sums over the rows of both."""
         return add_up((self, other))
 
     def minus(self, part: OutcomeSums) -> OutcomeSums:
-        """Return the sums over the rows that are not among those of a part; of the target it knows nothing.
+        """Return the sums over the rows that are not among those of a part; of the target, and of strata, it knows nothing.
 
         Examples
         --------
@@ -106,8 +112,29 @@ class OutcomeSums:
                 confidence[place] = Confidence(had.n - rows, had.sure - sure, had.hits - hits)
         return OutcomeSums(self.n - part.n, self.classes, _less(self.confusion, part.confusion), scores, losses, confidence)
 
+    def times(self, factor: int) -> OutcomeSums:
+        """Return the sums where each row is there so many times; of scores, and of strata, it knows nothing.
+
+        Examples
+        --------
+        >>> OutcomeSums(2, confusion={("a", "b"): 2}, losses={"brier": (1.5, 2.0)}).times(3).losses
+        {'brier': (4.5, 6.0)}
+        """
+        target = self.target
+        return OutcomeSums(
+            n=self.n * factor,
+            classes=self.classes,
+            confusion={pair: n * factor for pair, n in self.confusion.items()},
+            losses={name: (total * factor, squares * factor) for name, (total, squares) in self.losses.items()},
+            confidence={place: Confidence(one.n * factor, one.sure * factor, one.hits * factor) for place, one in self.confidence.items()},
+            target=None if target is None else target._replace(squares=target.squares * factor),
+        )
+
     def to_bytes(self) -> bytes:
         """Return it as it is stored: compressed JSON, without what there is none of."""
+        return zlib.compress(orjson.dumps(self._stored()), 6)
+
+    def _stored(self) -> dict[str, Any]:
         names = sorted({name for pair in self.confusion for name in pair} - set(self.classes))
         place = {name: number for number, name in enumerate((*self.classes, *names))}
         stored: dict[str, Any] = {
@@ -120,8 +147,10 @@ class OutcomeSums:
             "losses": {name: list(sums) for name, sums in self.losses.items()},
             "confidence": [[place, *one] for place, one in sorted(self.confidence.items())],
             "target": None if self.target is None else list(self.target),
+            "parts": [[place, part._stored()] for place, part in sorted(self.parts.items())],
+            "limits": sorted(self.limits.items()),
         }
-        return zlib.compress(orjson.dumps({key: value for key, value in stored.items() if value}), 6)
+        return {key: value for key, value in stored.items() if value}
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -132,7 +161,10 @@ class OutcomeSums:
         ValueError
             It is in a format that only a newer Evergreen knows.
         """
-        stored = orjson.loads(zlib.decompress(content))
+        return cls._read(orjson.loads(zlib.decompress(content)))
+
+    @classmethod
+    def _read(cls, stored: dict[str, Any]) -> Self:
         if stored["v"] != _FORMAT:
             raise ValueError(f"sums of outcomes are in format {stored['v']}, wanted {_FORMAT}: a newer Evergreen wrote them")
         classes = tuple(stored.get("classes", ()))
@@ -145,6 +177,8 @@ class OutcomeSums:
             losses={name: (total, squares) for name, (total, squares) in stored.get("losses", {}).items()},
             confidence={place: Confidence(*one) for place, *one in stored.get("confidence", ())},
             target=Moments(*stored["target"]) if "target" in stored else None,
+            parts={place: cls._read(part) for place, part in stored.get("parts", ())},
+            limits={name: (least, most) for name, (least, most) in stored.get("limits", ())},
         )
 
 
@@ -176,6 +210,8 @@ def add_up(parts: Iterable[OutcomeSums]) -> OutcomeSums:
     scores: dict[str, tuple[Counter[int], Counter[int]]] = {}
     losses: dict[str, tuple[float, float]] = {}
     confidence: dict[int, Confidence] = {}
+    strata: dict[int, list[OutcomeSums]] = {}
+    limits: dict[str, tuple[float, float]] = {}
     for part in parts:
         target = joined_moments(n, target, part.n, part.target)
         n += part.n
@@ -190,8 +226,14 @@ def add_up(parts: Iterable[OutcomeSums]) -> OutcomeSums:
         for place, (rows, sure, hits) in part.confidence.items():
             had = confidence.get(place, Confidence(0, 0.0, 0))
             confidence[place] = Confidence(had.n + rows, had.sure + sure, had.hits + hits)
+        for place, own_part in part.parts.items():
+            strata.setdefault(place, []).append(own_part)
+        for name, (least, most) in part.limits.items():
+            known_limits = limits.get(name, (0.0, 0.0))
+            limits[name] = known_limits[0] + least, known_limits[1] + most
     by_class = {name: (dict(of_others), dict(own)) for name, (of_others, own) in scores.items()}
-    return OutcomeSums(n, tuple(classes), dict(confusion), by_class, losses, confidence, target)
+    whole = {place: some[0] if len(some) == 1 else add_up(some) for place, some in strata.items()}
+    return OutcomeSums(n, tuple(classes), dict(confusion), by_class, losses, confidence, target, whole, limits)
 
 
 def score_edges(reference: Sequence[float] = ()) -> tuple[float, ...]:
@@ -300,8 +342,7 @@ def _confidence(group: Places, true: Places, prediction: Prediction, groups: int
     if probability is None:
         return [{} for _ in range(groups)]
     surest = np.full(len(group), probability.shape[1] - 1) if is_binary else probability.argmax(axis=1)
-    sure = probability[:, -1] if is_binary else probability.max(axis=1)
-    place = np.minimum((sure * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    sure, place = confidence_of(prediction, is_binary=is_binary)
     cell, size = group * CALIBRATION_BINS + place, groups * CALIBRATION_BINS
     n, hits = np.bincount(cell, minlength=size), np.bincount(cell[true == surest], minlength=size)
     total = np.bincount(cell, sure, size)
@@ -309,6 +350,15 @@ def _confidence(group: Places, true: Places, prediction: Prediction, groups: int
     for at in np.flatnonzero(n).tolist():
         by_group[at // CALIBRATION_BINS][at % CALIBRATION_BINS] = Confidence(int(n[at]), float(total[at]), int(hits[at]))
     return by_group
+
+
+def confidence_of(prediction: Prediction, *, is_binary: bool) -> tuple[Floats, Places]:
+    """Return how sure the model was of each row, and in which of ten equal bins that is."""
+    probability = prediction.probability
+    if probability is None:
+        raise ValueError("this prediction has no probabilities")
+    sure = probability[:, -1] if is_binary else probability.max(axis=1)
+    return sure, np.minimum((sure * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
 def _cells(code: Places, width: int, groups: int) -> list[dict[int, int]]:

@@ -25,6 +25,9 @@ RELATIVE = frozenset({"mae", "rmse", "log_loss", COST})  # metrics without a nat
 
 CHALLENGER_LIVE = "challenger_live"  # in the evidence of a promotion: the score on the gate's rows, which are live ones
 
+CORRECTED = ("weighted", "unweighted", "worst_low", "worst_high")
+"""What stands beside a metric that was corrected: how labelled rows differ, the metric as they are, and its worst case."""
+
 Function = Callable[[npt.NDArray[Any], Prediction], float]
 
 
@@ -62,6 +65,31 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence as plain JSON values."""
         return {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What was done to a metric because labels are missing.
+
+    Attributes
+    ----------
+    sentence
+        How labelled rows differ from the others, and what follows.
+    unweighted
+        The metric of the labelled rows as they are.
+    worst
+        Between what it lies, whatever is true of the rows without a label; None where there is no bound.
+    """
+
+    sentence: str
+    unweighted: float
+    worst: tuple[float, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        low, high = self.worst or (None, None)
+        values = {"unweighted": None if math.isnan(self.unweighted) else self.unweighted, "worst_low": low, "worst_high": high}
+        return {"weighted": self.sentence, **{name: None if value is None else round(value, 6) for name, value in values.items()}}
 
 
 @dataclass(frozen=True, slots=True)

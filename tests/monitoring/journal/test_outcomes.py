@@ -20,6 +20,7 @@ from monitoring.journal.outcomes import KEPT_SLOTS, Outcome, OutcomeUpdate
 from monitoring.judging.estimating.answers import Answers, Cells
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up
 from monitoring.judging.performance.watch import PerformanceWatch
+from monitoring.judging.unlabelled.strata import Due
 from monitoring.judging.verdict import Evidence, Labels, Verdict
 from training.storage.database import Database, open_database
 
@@ -202,15 +203,48 @@ def test_answers_are_rolled_up_with_labels(journal: Journal) -> None:
     assert totals(journal, "place=hill") == {5: 2}
 
 
-def test_tables_of_version_7_are_migrated_and_their_rows_have_no_answers(database: Database) -> None:
+def test_tables_of_before_version_9_are_migrated_and_the_next_slot_counts_the_log_again(database: Database) -> None:
     journal = Journal(database)
-    finish(journal, 10, rows(3, 5))
+    journal.finish_run(TURN, judge(journal, 10, [rows(3, 5)], EDGES), {})
     with database.write() as connection:
-        connection.execute(sa.text("ALTER TABLE journal_outcomes DROP COLUMN answers"))
+        for table, column in (("outcomes", "answers"), ("outcomes", "due"), ("outcome_edges", "strata")):
+            connection.execute(sa.text(f"ALTER TABLE journal_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE evergreen_schema SET version = 7 WHERE component = 'journal'"))
     database.close()
 
     with closing(open_database(database.url)) as again:
-        stored = Journal(again).outcomes.answered("bikes", 0, 100)
+        migrated = Journal(again)
+        emptied = totals(migrated), migrated.outcomes.edges("bikes"), migrated.carry("bikes").counted_us
+        finish(migrated, 20, came(4, 5))
+        due = migrated.outcomes.find_due("bikes", 0, 100)
 
-    assert [(one.sums.n, one.answers.n) for one in stored] == [(3, 0)]
+    assert emptied == ({}, None, 0)
+    assert due == [(5, Due({1: 4}))]
+
+
+def came(n: int, bucket_us: int = 0, segment: str = "") -> Outcome:
+    return Outcome(bucket_us, "v1", segment, OutcomeSums(), due=Due({1: n}))
+
+
+def test_all_rows_are_kept_by_segment_and_rolled_up_and_are_no_labelled_ones(journal: Journal) -> None:
+    for slot in range(1, KEPT_SLOTS + 6):
+        finish(journal, 10 * slot, came(2, 5), came(1, 5, "place=hill"), *([rows(1, 7, segment="place=lake")] if slot < 3 else []))
+
+    due = {segment: journal.outcomes.find_due("bikes", 0, 100, segment) for segment in ("", "place=hill", "place=lake")}
+
+    assert [{at for at, _ in parts} for parts in due.values()] == [{5}, {5}, set()]
+    assert [sum(part.rows for _, part in parts) for parts in due.values()] == [2 * (KEPT_SLOTS + 5), KEPT_SLOTS + 5, 0]
+    assert len(due[""]) <= KEPT_SLOTS + 2
+    assert (journal.outcomes.segments("bikes"), totals(journal, "place=lake")) == (["", "place=lake"], {7: 2})
+
+
+def test_strata_of_scores_stay_as_they_were_first(journal: Journal) -> None:
+    for slot, strata in ((10, (0.5,)), (20, (0.7,))):
+        run = journal.begin_run(TURN, "bikes", "tick", slot, again=True)
+        carry = journal.carry("bikes")
+        evidence = Evidence("bikes", slot, "v1", 5, DriftReport((), 5, 5, "bins"), (), (), Labels(0, 0, 0.0, 0))
+        update = OutcomeUpdate(carry.counted_us, (), EDGES, strata)
+        journal.record_verdict(TURN, evidence, Verdict("keep", ()), replace(carry, counted_us=slot), None, update)
+        journal.finish_run(TURN, "" if run is None else run.run_id, {})
+
+    assert journal.outcomes.strata("bikes") == (0.5,)

@@ -300,7 +300,7 @@ def test_what_is_asked_of_segments_is_what_scikit_learn_counts() -> None:
 def test_sums_of_a_newer_format_are_refused() -> None:
     import zlib
 
-    with pytest.raises(ValueError, match="format 99, wanted 1: a newer Evergreen wrote them"):
+    with pytest.raises(ValueError, match="format 99, wanted 2: a newer Evergreen wrote them"):
         OutcomeSums.from_bytes(zlib.compress(b'{"v":99}'))
 
 

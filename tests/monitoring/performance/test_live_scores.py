@@ -6,6 +6,7 @@ Labels come until two days after their rows, so that is how old mature rows are,
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -68,7 +69,7 @@ def test_history_has_each_buckets_rows_coverage_and_metric(watched: World) -> No
     day = logged(watched, 96, 97)
     assert history[0].value == pytest.approx(log_losses(day.rows.labels, day.prediction).mean(), abs=1e-9)
     assert history[0].low < history[0].value < history[0].high
-    assert history[-1][3:] == (None, None, None, "")
+    assert history[-1][3:] == (None, None, None, "", None)
 
 
 def test_history_by_segment_adds_up_to_that_of_all_rows(watched: World) -> None:
@@ -221,3 +222,90 @@ def test_what_a_process_keeps_in_memory_is_what_the_journal_holds(watched: World
     anew = live_scores(watched.stores, watched.spec, cohorts(watched, 112))
 
     assert [one.to_dict() for one in went_on] == [one.to_dict() for one in anew] != [one.to_dict() for one in before]
+
+
+BY_SCORE = BY_PLACE.replace("labels: {delay: 1d}", "labels: {delay: 1d, coverage: 0.8}")
+WHOLE, LACKING, UNCOVERED = (FIRST, 70), (70, 90), (90, 99)
+
+
+def missing_by_score(folder: Path) -> None:
+    """Thirty-nine days: with all labels, without a tenth of those of the highest scores, without most of these."""
+    with closing(make_world(folder, BY_SCORE)) as world:
+        rows, watch = weather(1, FIRST, UNCOVERED[1] - FIRST + 2), world.monitor()
+        score = world.stores.load("rain", world.champion).predictor.predict(rows.columns).score
+        share = np.where(rows.time_us >= UNCOVERED[0] * DAY_US, 0.75, np.where(rows.time_us >= LACKING[0] * DAY_US, 0.13, 0.0))
+        is_high = score > np.quantile(score, 0.67)
+        labelled = rows.take(~is_high | (np.random.default_rng(3).uniform(size=len(rows)) >= share))
+        for day in range(FIRST, UNCOVERED[1] + 2):
+            world.log(rows.between(day * DAY_US, (day + 1) * DAY_US))
+            world.label(labelled.between((day - 1) * DAY_US, day * DAY_US))
+        world.settle(watch)
+
+
+@pytest.fixture
+def lacking(once: Once, tmp_path: Path) -> Iterator[World]:
+    """A world where labels of high scores are missing, a copy of one that was made once."""
+    shutil.copytree(once("missing-by-score", missing_by_score), tmp_path, dirs_exist_ok=True)
+    with closing(open_world(tmp_path, BY_SCORE)) as world:
+        yield world
+
+
+def true_losses(world: World, first_day: int, end_day: int) -> np.ndarray:
+    """Return what the champion's answers lose by all labels, also those that never came."""
+    rows = weather(1, FIRST, UNCOVERED[1] - FIRST + 2).between(first_day * DAY_US, end_day * DAY_US)
+    return log_losses(rows.labels, world.stores.load("rain", world.champion).predictor.predict(rows.columns))
+
+
+def test_live_scores_are_weighted_where_labels_of_high_scores_are_missing_and_say_so(lacking: World) -> None:
+    judged = cohorts(lacking, 91)
+
+    by_segment = {one.segment: one for one in live_scores(lacking.stores, lacking.spec, judged) if one.score.metric == "log_loss"}
+
+    whole = by_segment[""]
+    assert whole.correction is not None
+    assert "weighted by score: labelled rows score lower than the others" in whole.correction.sentence
+    assert "the interval covers the worst case of the" in whole.correction.sentence
+    of_all = true_losses(lacking, judged.end_us // DAY_US - 28, judged.end_us // DAY_US).mean()
+    low, high = whole.correction.worst or (math.nan, math.nan)
+    assert whole.score.value != whole.correction.unweighted
+    assert whole.score.low < low <= whole.score.value <= high < whole.score.high
+    assert low <= of_all <= high
+    assert whole.to_dict().keys() >= {"weighted", "unweighted", "worst_low", "worst_high"}
+
+
+def test_history_weights_buckets_whose_labels_are_missing_by_score_and_no_others(
+    lacking: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = performance_history(lacking.stores, "rain", buckets=40, segments=[""])
+    run(["performance", "--buckets", "40"], {"EVERGREEN_HOME": str(lacking.stores.home.path)})
+    run(["performance", "--buckets", "40", "--json"], {"EVERGREEN_HOME": str(lacking.stores.home.path)})
+    shown = capsys.readouterr().out
+
+    by_day = {one.bucket_us // DAY_US: one for one in history}
+    weighted = {day for day, one in by_day.items() if one.correction is not None}
+    assert {day for day in weighted if day < WHOLE[1]} == set()
+    assert len({day for day in weighted if UNCOVERED[0] <= day < 98}) >= 6
+    of_all = {day: true_losses(lacking, day, day + 1).mean() for day in weighted}
+    assert [day for day in weighted if not (by_day[day].low or 0.0) <= of_all[day] <= (by_day[day].high or 0.0)] == []
+    stored = json.loads(shown[shown.index("[\n") :])
+    assert {row["n"] for row in stored if row["weighted"] and row["worst_low"] <= row["value"] <= row["worst_high"]} == {
+        by_day[day].n for day in weighted
+    }
+    assert shown.count(": weighted by score: labelled rows score lower than the others") == len(weighted)
+
+
+def test_the_status_says_that_the_live_score_is_weighted(lacking: World, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["status", "--json"], {"EVERGREEN_HOME": str(lacking.stores.home.path)})
+
+    shown = json.loads(capsys.readouterr().out)[0]
+
+    assert "labels; weighted by score: labelled rows score lower than the others (of scores from" in shown["live"]
+
+
+def test_all_rows_are_counted_by_segment_labelled_or_not(lacking: World) -> None:
+    stored = lacking.stores.journal.outcomes
+
+    due = {segment: stored.find_due("rain", 0, 91 * DAY_US, segment) for segment in ("", "place=hill", "place=lake", "place=town")}
+
+    rows = {segment: sum(part.rows for _, part in parts) for segment, parts in due.items()}
+    assert rows.pop("") == sum(rows.values()) == 40 * (91 - FIRST)
