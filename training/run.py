@@ -29,7 +29,7 @@ from training.evaluation.curves import curves_of
 from training.evaluation.scores import evaluate
 from training.fitting.candidates import baseline
 from training.fitting.imported import IMPORTED, kind_of, take_imported
-from training.fitting.learning import Learned, choose, learn
+from training.fitting.learning import IMPORTANCE_SECONDS, Learned, choose, learn, weighed
 from training.fitting.proposals import load_optuna
 from training.fitting.refitting import Refit, try_refit
 from training.fitting.search import fit, refuse_useless
@@ -200,6 +200,7 @@ def wrap_imported(  # 9 parameters: the public call, all but three of them optio
         None,
         None if spec.training.names_candidates else try_refit(model, older, newest, answers, spec.training.seed, spec.training.weighing),
         curves_of(newest.labels, answers),
+        weighed(model.predict, newest, spec, IMPORTANCE_SECONDS),
     )
     destination = _Destination(home, registry, parent, now, None, who, why)
     return _publish(fitted, checked, spec, destination, {"evaluate": time.perf_counter() - began}, Silent())
@@ -334,6 +335,7 @@ def _report(fitted: Learned, report: DataReport, serving: dict[str, Any], breaks
         "metrics": fitted.evaluation.to_dict(),
         "baseline": fitted.baseline.to_dict(),
         "curves": fitted.curves.to_dict(),
+        "importance": None if fitted.importances is None else fitted.importances.to_dict(),
         "search": fitted.search.to_dict() if fitted.search else None,
         "calibration": fitted.calibration,
         "serving": serving,

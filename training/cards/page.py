@@ -16,6 +16,7 @@ from training.drawing.lines import Behind, Point, line_with_band
 from training.drawing.page import Caption, Table, document, facts, section, shortened, text
 from training.drawing.svg import SQUARE, Axis
 from training.evaluation.curves import Curves
+from training.evaluation.importance import Importances, sentence_of
 from training.evaluation.losses import gain, is_higher_better
 from training.evaluation.scores import Estimate, Metrics, wilson
 from training.fitting.learning import Learned
@@ -57,6 +58,7 @@ def write_card_page(
         section("scores", f"Scores on {held_out(spec)}", f"<p>{_inline(measured(main.n, spec, is_imported=fitted.search is None))}</p>",
                 _scores(metrics, baseline)),
         _drawn(fitted.curves, spec),
+        importance_section(fitted.importances),
         _segments(metrics, spec.metric),
         _data(report, is_classification=schema.is_classification),
         section("making", "Making", _list(making(spec, fitted.search, fitted.calibration, serving, more)),
@@ -171,6 +173,25 @@ def _confusion(curves: Curves) -> str:
     rows = [(shortened(name, 40), *(f"{n:,}" for n in row.values())) for name, row in table.items()]
     inner = Table(("true \\ answered", *names), rows, frozenset(range(1, len(names) + 1))).html()
     return f"<h3>True classes against answers</h3>{inner}"
+
+
+def importance_section(known: Importances | None) -> str:
+    """Return the section of what the answers go by; nothing where nobody looked."""
+    if known is None:
+        return ""
+    if known.missing is not None:
+        return section("importance", "What it goes by", f"<p>Not known: {text(known.missing)}.</p>")
+    strongest = f"the strongest {len(known.columns)} of {known.of:,} columns" if len(known.columns) < known.of else "all columns"
+    sentence = (
+        f"By how much {known.metric} gets worse on {known.rows:,} held-out rows when a column's values are shuffled among them, "
+        f"each by itself; 95 % intervals, {strongest}."
+    )
+    ends = [abs(end) for one in known.columns for end in (one.value, one.low, one.high) if math.isfinite(end) and end]
+    places = 3 - math.floor(math.log10(max(ends, default=1.0)))  # what is a thousandth of the largest is nothing
+    rows = [Interval(c.column, round(c.value, places), round(c.low, places), round(c.high, places)) for c in known.columns]
+    alike = sentence_of([[shortened(name, 40) for name in names] for names in known.alike])
+    drawn = intervals(Caption("Importance of columns", sentence), rows, Axis(f"{known.metric} worse by"), 0.0)
+    return section("importance", "What it goes by", drawn, f"<p>{text(alike)}</p>" if alike else "")
 
 
 def _segments(metrics: Metrics, metric: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from training.dataset.dataset import split_by_time
-from training.errors import TooFewRowsError
+from training.errors import CandidateError, TooFewRowsError
 from training.evaluation.curves import Curves, curves_of
+from training.evaluation.importance import Importances, importances_of
 from training.evaluation.scores import Metrics, evaluate
 from training.fitting.calibration import learn_map, mapped
 from training.fitting.candidates import Candidate, baseline
@@ -19,8 +20,12 @@ from training.fitting.search import SearchResult, ask, fit, search
 from training.model_file.model_spec import ModelSpec
 from training.progress import Progress
 from training.schema.prediction import Prediction
-from training.schema.rows import Rows
+from training.schema.rows import Columns, Rows
 from training.settings import Backend
+
+IMPORTANCE_SHARE = 0.02
+"""Of the time of search and scoring, what the importance of columns may take."""
+IMPORTANCE_SECONDS = 3.0  # or as little as that
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Learned:
         What becomes of an imported model that is to be fitted again; None where candidates compete.
     curves
         What `evaluation` was measured on, to be drawn.
+    importances
+        What the answers go by, on the same rows.
     """
 
     model: FittedModel
@@ -51,6 +58,7 @@ class Learned:
     search: SearchResult | None
     refit: Refit | None = None
     curves: Curves = field(default_factory=lambda: Curves(0))
+    importances: Importances | None = None
 
 
 def choose(rows: Rows, spec: ModelSpec, progress: Progress, *, stop_after: int | None, backend: Backend, jobs: int) -> SearchResult:
@@ -69,7 +77,7 @@ def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress,
     watch, schema = time.perf_counter, spec.schema
     older, newest = split_by_time(rows, spec.training.holdout)
     began = watch()
-    progress.start("scoring on the newest rows", 3)
+    progress.start("scoring on the newest rows", 4)
     map_before = _earlier_map(chosen.best, older, spec)
     progress.advance("calibration")
     older_model = fit(chosen.best, older, schema)
@@ -81,8 +89,13 @@ def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress,
         newest, fit(baseline(spec.training.seed, spec.costs), older, schema).predict(newest.columns), schema, more=spec.more_metrics
     )
     progress.advance("constant guess")
-    progress.done()
     durations["evaluate"] = watch() - began
+    seconds = max(IMPORTANCE_SECONDS, IMPORTANCE_SHARE * (chosen.seconds + durations["evaluate"]))
+    before = mapped(older_model, map_before)
+    importances = weighed(lambda columns: ask(chosen.best, before, columns), newest, spec, seconds)
+    progress.advance("importance of columns")
+    progress.done()
+    durations["importance"] = watch() - began - durations["evaluate"]
     began = watch()
     progress.start("fitting on all rows", 1)
     point, how = learn_map(newest.labels, raw) if spec.training.calibrate else (None, "none: switched off")
@@ -93,7 +106,23 @@ def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress,
     durations["fit"] = watch() - began
     unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
     refit = None if spec.training.original is None else Refit(spec.training.original, None)
-    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit, curves)
+    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit, curves, importances)
+
+
+def weighed(predict: Callable[[Columns], Prediction], rows: Rows, spec: ModelSpec, seconds: float) -> Importances:
+    """Return what answers go by; where a user's own code fails when it is asked again, that."""
+    seed, metric = spec.training.seed, spec.judged_by
+
+    def asked(columns: Columns) -> Prediction:
+        try:
+            return predict(columns)
+        except (Exception, SystemExit) as error:  # whatever a pipeline raises on rows there never were
+            raise CandidateError(f"{type(error).__name__}: {error}") from error
+
+    try:
+        return importances_of(asked, rows, metric, seed=seed, seconds=seconds, clock=time.perf_counter)
+    except CandidateError as error:  # the version is as good without
+        return Importances(metric.name, of=len(rows.columns), missing=f"asked again it fails: {error}")
 
 
 def _earlier_map(best: Candidate, older: Rows, spec: ModelSpec) -> tuple[float, float] | None:
