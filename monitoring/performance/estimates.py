@@ -6,15 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from monitoring.journal.outcomes import KeptAnswered, Outcome
 from monitoring.journal.tables import TICK
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.estimating.bands import ASSUMPTIONS, CBPE, DLE, LEAST_REFERENCE, Estimate
 from monitoring.judging.estimating.class_estimator import Bucket, ClassEstimator, learn_class_estimator
-from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, estimate_classes, estimate_values
+from monitoring.judging.estimating.estimated import (
+    MUCH_OUTSIDE,
+    Estimated,
+    LabelledValues,
+    estimate_classes,
+    estimate_values,
+    join_values,
+)
+from monitoring.judging.estimating.prediction_powered import LEAST_LABELS
 from monitoring.judging.estimating.value_estimator import ValueEstimator
 from monitoring.judging.performance.live_metrics import Reading
-from monitoring.log_windows import Range, ranges
+from monitoring.log_windows import Range, ranges, take
 from monitoring.performance.held_out import GONE, class_estimator_of, value_estimator_of
 from monitoring.performance.live_scores import EVER_US, SPAN
 from monitoring.stores import Stores
@@ -24,6 +34,8 @@ from training.profiles.bins import Profile
 from training.profiles.measures import ALL, Measures
 from training.profiles.reference import Reference
 
+MOST_LABELS = 10_000
+"""Labelled rows of a window that are read to be joined with its estimate: of more the labels alone are as good."""
 LEAST_ROWS = 1500
 """Labelled rows that estimators are learned from, if there are so many: as of a baseline, however long they took to come."""
 
@@ -87,10 +99,9 @@ def estimate_window(
             stores.estimators[spec.model] = key, value_estimator_of(stores, spec, champion, metric, measures)
         values = stores.estimators[spec.model][1]
         counted = _counted(stores, spec, champion, measures, Range(since_us, cohorts.slot_us), cohorts.slot_us)
-        return estimate_values(
-            values if isinstance(values, ValueEstimator | str) else GONE,
-            [one for at, one in counted.items() if not _touches(at, width_us, aside)],
-        )
+        kept = {at: one for at, one in counted.items() if not _touches(at, width_us, aside)}
+        estimated = estimate_values(values if isinstance(values, ValueEstimator | str) else GONE, list(kept.values()))
+        return _with_labels(stores, spec, champion, cohorts, measures, (estimated, values, kept))
     matured = MaturedBuckets.of(cohorts)
     start_us = matured.end_us - _span_us(spec)
     buckets = _with_new(_kept(stores, spec.model, champion, start_us), champion, new)
@@ -105,6 +116,42 @@ def estimate_window(
     classes = stores.estimators[spec.model][1]
     window = [one for at, one in sorted(buckets.items()) if since_us <= at < cohorts.slot_us and not _touches(at, width_us, aside)]
     return estimate_classes(classes if isinstance(classes, ClassEstimator | str) else GONE, window)
+
+
+def _with_labels(
+    stores: Stores,
+    spec: ModelSpec,
+    champion: str,
+    cohorts: Cohorts,
+    measures: Measures,
+    known: tuple[Estimated, object, Mapping[int, Profile]],
+) -> Estimated:
+    """Join the labels that the rows of a window have with its estimate; of labelled numbers no bins are counted, so the rows are read."""
+    (estimated, estimator, counted), width_us = known, duration_us(spec.watching.bucket)
+    if not isinstance(estimator, ValueEstimator) or not estimated.lines:
+        return estimated
+    start_us, known_by_us, aside = min(counted), cohorts.slot_us - 1, ranges(cohorts.aside)
+    windows, end_us = stores.windows(spec), max(counted) + width_us
+    labels = len(windows.labelled_times(start_us, end_us, known_by_us, aside))
+    if labels < LEAST_LABELS:
+        return estimated
+    if labels > MOST_LABELS:
+        why = (
+            f"labels are not joined with the estimate: the window has {labels:,}, which say it themselves, and {MOST_LABELS:,} are the most"
+        )
+        return Estimated(estimated.lines, (why,))
+    rows = windows.labelled(start_us, end_us, known_by_us, aside)
+    own = take(rows, rows.version == champion)
+    computed = measures.computed(own.rows.columns, own.rows.time_us, own.prediction)
+    error = np.abs(own.rows.labels.astype(np.float64) - own.prediction.score)
+    loss, at = error**2 if estimator.metric == "rmse" else error, own.rows.time_us // width_us * width_us
+    places = {name: measures.bins.column(name).places(computed[name]) for name in estimator.model.sizes}
+    labelled = {}
+    for start in np.unique(at).tolist():
+        here = at == start
+        counts = {name: np.bincount(one[here], minlength=estimator.model.sizes[name]) for name, one in places.items()}
+        labelled[start] = LabelledValues(int(here.sum()), float(loss[here].mean()), counts)
+    return join_values(estimated, estimator, [(one, labelled.get(start)) for start, one in sorted(counted.items())])
 
 
 def _of_classes(stores: Stores, spec: ModelSpec, version: str, reading: Reading, reference: Sequence[Bucket]) -> ClassEstimator | str:

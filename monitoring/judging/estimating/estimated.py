@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monitoring.judging.estimating.answers import Answers, Cells, add_up_answers
 from monitoring.judging.estimating.bands import Estimate
@@ -79,6 +81,57 @@ def estimate_values(estimator: ValueEstimator | str, counted: Sequence[Profile])
     return Estimated((line,))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledValues:
+    """The labelled rows of a bucket of numbers.
+
+    Attributes
+    ----------
+    loss
+        The mean of what the estimator's model is of: absolute errors, or for `rmse` squared ones.
+    counts
+        Rows by bin, by column.
+    """
+
+    n: int
+    loss: float
+    counts: Mapping[str, npt.NDArray[np.int64]]
+
+
+def join_values(estimated: Estimated, estimator: ValueEstimator, buckets: Sequence[tuple[Profile, LabelledValues | None]]) -> Estimated:
+    """Return the estimate of a window, and that with the labels of its buckets, which are none or some of the rows counted in each.
+
+    Of `rmse` the mean squared error is what is joined; value and bounds are its roots.
+    """
+    labels, n = sum(0 if own is None else own.n for _, own in buckets), sum(counted.rows for counted, _ in buckets)
+    if not estimated.lines or labels < LEAST_LABELS or labels >= n:
+        return estimated
+    labelled, loss, guess, others, guess_of_others = np.zeros((5, len(buckets)))
+    for place, (counted, own) in enumerate(buckets):
+        rest, left = counted.rows, dict(counted.counts)
+        if own is not None:
+            labelled[place], loss[place], guess[place] = own.n, own.loss, estimator.mean_loss(own.counts)
+            rest -= own.n
+            left = {name: np.maximum(left[name] - counts, 0) for name, counts in own.counts.items()}
+        if rest > 0:
+            others[place], guess_of_others[place] = rest, estimator.mean_loss(left)
+    known = np.isfinite(guess) & np.isfinite(guess_of_others)
+    powered = powered_mean(*(one[known] for one in (labelled, loss, guess, others, guess_of_others)))
+    if powered is None:
+        return Estimated(estimated.lines, ("labels are not joined with the estimate: they lie in fewer than five buckets",))
+    if powered.apart > DIFFERENT:
+        return Estimated(estimated.lines, (_apart(powered.apart),))
+    ends = (powered.value, powered.value - powered.half, powered.value + powered.half)
+    value, low, high = (math.sqrt(max(end, 0.0)) if estimator.metric == "rmse" else max(end, 0.0) for end in ends)
+    line = estimated.lines[0]
+    joined = Estimate(line.metric, "PPI++", value, low, high, n, line.learned_from, line.outside, labels, is_held_out=line.is_held_out)
+    return Estimated((line, joined))
+
+
+def _apart(errors: float) -> str:
+    return f"labels are not joined with the estimate: the rows that have one differ in score from the others ({errors:.1f} errors)"
+
+
 def estimate_classes(estimator: ClassEstimator | str, buckets: Sequence[Bucket]) -> Estimated:
     """Return the estimates of a window of buckets of one version."""
     if isinstance(estimator, str):
@@ -115,9 +168,7 @@ def _joined(estimator: ClassEstimator, buckets: Sequence[Bucket]) -> Estimate | 
     if powered is None:
         return "labels are not joined with the estimate: they lie in fewer than five buckets"
     if powered.apart > DIFFERENT:
-        return (
-            f"labels are not joined with the estimate: the rows that have one differ in score from the others ({powered.apart:.1f} errors)"
-        )
+        return _apart(powered.apart)
     low, high = reading.metric.interval(powered.value, powered.half)
     return Estimate(reading.name, "PPI++", powered.value, low, high, n, estimator.calibration.n, labels=labels)
 

@@ -49,6 +49,11 @@ class ValueEstimator:
     restless: Restlessness
     is_held_out: bool = False
 
+    def mean_loss(self, counts: Mapping[str, npt.NDArray[np.int64]]) -> float:
+        """Return the mean absolute, or squared, error that rows are expected to have; NaN where a column was not counted."""
+        shares = self.model.shares(counts)
+        return math.nan if shares is None else max(float(self.model.means(shares)[0, 0]), 0.0)
+
     def estimate(self, counts: Mapping[str, npt.NDArray[np.int64]], n: int, buckets: int = 1, block: int | None = None) -> Estimate | None:
         """Return what the metric of some rows is expected to be, with its band; see `ClassEstimator.estimate`.
 

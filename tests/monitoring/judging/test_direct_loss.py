@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from monitoring.judging.estimating.bands import Estimate
+from monitoring.judging.estimating.estimated import Estimated, LabelledValues, join_values
 from monitoring.judging.estimating.loss_model import BinnedRows, LossModel, binned, learn_losses
 from monitoring.judging.estimating.value_estimator import ValueEstimator, learn_value_estimator
 from training.profiles.bins import SCORE, Bins, ColumnBins
@@ -121,3 +123,66 @@ def test_rows_of_few_buckets_are_no_reference() -> None:
     reason = learn_value_estimator("mae", binned(BINS, columns, error, np.arange(800) // 200))
 
     assert reason == "no estimate: the matured labelled rows lie in 4 buckets, and 5 are the fewest"
+
+
+def window(seed: int, *, labelled: float, off: float) -> tuple[list[tuple[Any, LabelledValues | None]], np.ndarray[Any, Any]]:
+    """Fourteen buckets of rows some of which have a label, windier than the reference, and by `off` worse than it knows."""
+    rng = np.random.default_rng([seed, 11])
+    buckets, errors = [], []
+    for bucket in range(14):
+        columns, error = rows_of(200, 1000 * seed + bucket, windy=0.8)
+        error, drawn = error + off, rng.random(200) < labelled
+        own = BINS.count({name: values[drawn] for name, values in columns.items()})
+        known = LabelledValues(int(drawn.sum()), float(error[drawn].mean()), own.counts) if drawn.any() else None
+        buckets.append((BINS.count(columns), known))
+        errors.append(error)
+    return buckets, np.concatenate(errors)
+
+
+@pytest.mark.parametrize("off", [0.0, 1.0], ids=["right", "wrong"])
+def test_joined_with_labels_the_bounds_hold_however_wrong_the_estimate(off: float) -> None:
+    estimator, holds = learned("mae"), []
+    for seed in range(40):
+        buckets, errors = window(seed, labelled=0.15, off=off)
+        alone = Estimated((Estimate("mae", "DLE", 0.0, 0.0, 0.0, len(errors), 3000),))
+        joined = join_values(alone, estimator, buckets).lines[-1]
+        holds.append(joined.low <= errors.mean() <= joined.high)
+
+    assert sum(holds) >= 34
+
+
+def test_joined_it_is_what_rows_say_one_by_one() -> None:
+    estimator, (buckets, errors) = learned("mae"), window(3, labelled=0.2, off=0.5)
+    alone = Estimated((Estimate("mae", "DLE", 0.0, 0.0, 0.0, len(errors), 3000, 0.25),))
+
+    joined = join_values(alone, estimator, buckets).lines[-1]
+
+    def total(counts: Any) -> float:
+        n = int(next(iter(counts.values())).sum())
+        return n * estimator.mean_loss(counts)
+
+    n = sum(own.n for _, own in buckets if own)
+    loss = sum(own.n * own.loss for _, own in buckets if own) / n
+    guess = sum(total(own.counts) for _, own in buckets if own)
+    others = (sum(total(counted.counts) for counted, _ in buckets) - guess) / (len(errors) - n)
+    weight = (joined.value - loss) / (others - guess / n)
+    assert (joined.method, joined.labels, joined.n, joined.outside) == ("PPI++", n, len(errors), 0.25)
+    assert 0.0 <= weight <= 1.0
+    assert joined.low < errors.mean() < joined.high
+
+
+def test_of_root_mean_squares_the_squares_are_joined() -> None:
+    estimator, (buckets, errors) = learned("rmse"), window(1, labelled=0.3, off=0.0)
+    squared = [(counted, LabelledValues(own.n, 7.0, own.counts)) for counted, own in buckets if own]
+    alone = Estimated((Estimate("rmse", "DLE", 0.0, 0.0, 0.0, len(errors), 3000),))
+
+    joined = join_values(alone, estimator, squared).lines[-1]
+
+    assert joined.value == pytest.approx(np.sqrt(7.0), rel=0.05)
+
+
+def test_too_few_labels_of_numbers_are_not_joined() -> None:
+    buckets, errors = window(1, labelled=0.01, off=0.0)
+    alone = Estimated((Estimate("mae", "DLE", 0.0, 0.0, 0.0, len(errors), 3000),))
+
+    assert join_values(alone, learned("mae"), buckets) == alone

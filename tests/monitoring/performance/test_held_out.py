@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from monitoring.judging.estimating.estimated import Estimated
-from monitoring.performance.estimates import estimated_history
+from monitoring.loop.label_counts import read_cohorts
+from monitoring.performance.estimates import estimate_window, estimated_history
 from tests.monitoring.world import A_DAY, DAY_US, MODEL_FILE, World, open_world, train_first, weather
 from training.schema.rows import Rows
 
@@ -89,3 +90,24 @@ def test_rows_that_are_gone_are_no_reference(worlds: dict[str, World], tmp_path:
 
     assert estimates == {}
     assert notes == ("no estimate: this version kept no answers for rows that its training held out, or these rows are gone",)
+
+
+def test_labels_of_numbers_are_joined_with_the_estimate(worlds: dict[str, World]) -> None:
+    world = worlds["numbers"]
+    rows = amounts(1, DAYS, 20, windier=1.4)
+    drawn = np.random.default_rng(0).random(len(rows)) < 0.2
+    world.label(rows.take(drawn))
+    slot_us = (DAYS + 20) * DAY_US
+    cohorts = read_cohorts(world.stores, world.spec, world.champion, slot_us)
+    measures = world.stores.load("rain", world.champion).reference.measures
+
+    estimated = estimate_window(world.stores, world.spec, world.champion, cohorts, measures)
+
+    in_window = rows.time_us >= slot_us - 14 * DAY_US
+    answers = world.stores.load("rain", world.champion).predictor.predict(rows.columns).label
+    error = np.abs(rows.labels - answers)
+    alone, joined = estimated.lines
+    assert [alone.method, joined.method, estimated.missing] == ["DLE", "PPI++", ()]
+    assert (joined.labels, joined.n) == (int((drawn & in_window).sum()), int(in_window.sum()))
+    assert abs(joined.value - error[in_window].mean()) < 2 * error[in_window].std() / np.sqrt(joined.labels)
+    assert joined.low < joined.value < joined.high
