@@ -33,13 +33,15 @@ ALERTMANAGER_BIND ?= 127.0.0.1:9093
 observe:
 	@command -v prometheus >/dev/null || { echo "observe: Prometheus is not installed (Debian: apt-get install prometheus prometheus-alertmanager)" >&2; exit 1; }
 	@mkdir -p $(HOME_DIR)/prometheus
+	@sed -e 's|127.0.0.1:9093|$(ALERTMANAGER_BIND)|' -e 's|\[rules.yml\]|["$(CURDIR)/monitoring/prometheus/rules.yml"]|' \
+	  monitoring/prometheus/prometheus.yml > $(HOME_DIR)/prometheus.yml
 	@trap 'kill $$(jobs -p) 2>/dev/null; wait; exit 0' INT TERM; \
 	if command -v prometheus-alertmanager >/dev/null; then \
 	  prometheus-alertmanager --config.file=monitoring/prometheus/alertmanager.yml --storage.path=$(HOME_DIR)/alertmanager --cluster.listen-address= \
 	    --web.listen-address=$(ALERTMANAGER_BIND) --log.level=warn & \
 	  echo "alerts that fire: http://$(ALERTMANAGER_BIND)"; \
 	else echo "no Alertmanager is installed: alerts are shown by Prometheus only"; fi; \
-	prometheus --config.file=monitoring/prometheus/prometheus.yml --storage.tsdb.path=$(HOME_DIR)/prometheus \
+	prometheus --config.file=$(HOME_DIR)/prometheus.yml --storage.tsdb.path=$(HOME_DIR)/prometheus \
 	  --web.listen-address=$(PROMETHEUS_BIND) --log.level=warn & \
 	echo "targets: http://$(PROMETHEUS_BIND)/targets, rules: http://$(PROMETHEUS_BIND)/alerts; Ctrl-C ends both"; \
 	echo "Grafana: add http://$(PROMETHEUS_BIND) as a data source of type Prometheus (Connections), then import (Dashboards, New, Import)"; \
