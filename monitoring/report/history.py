@@ -154,7 +154,7 @@ def _own(known: ModelFacts) -> str:
     words = newest.sentence()
     if not points:
         return f"<p>{text(words[0].upper() + words[1:])}.</p>"
-    caption = Caption(f"Live {newest.metric}, less is better", f"{words[0].upper()}{words[1:]}, as of the last look; it triggers nothing.")
+    caption = Caption(f"Live {newest.metric}, lower is better", f"{words[0].upper()}{words[1:]}, as of the last look; it triggers nothing.")
     behind = Behind(faults_of(known), [], moved(known))
     return line_with_band(caption, points, axis_of(known), Axis(newest.metric), behind)
 
