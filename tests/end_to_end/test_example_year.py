@@ -90,11 +90,17 @@ def test_no_version_learns_from_the_outage(year: Year) -> None:
     assert sum(inside(times, year.stream.OUTAGE) for times in learned) == 0
 
 
-def test_a_forced_bad_promotion_is_rolled_back(year: Year) -> None:
-    moves = [line for line in year.system.bench.registry.ledger(year.system.spec.model, None) if line.action == "rollback"]
+def test_a_forced_bad_promotion_gives_way_to_the_version_before_it_or_to_one_that_beats_both(year: Year) -> None:
+    lines = list(reversed(year.system.bench.registry.ledger(year.system.spec.model, None)))
+    moves = [line for line in lines if line.action in ("promote", "rollback")]
+    place = next(number for number, line in enumerate(moves) if line.action == "promote" and line.version == year.forced)
 
-    assert [line.previous for line in moves] == [year.forced]
-    assert year.system.bench.registry.alias(year.system.spec.model, "champion").version != year.forced
+    after, slots = moves[place + 1], year.system.bench.journal.verdicts(year.system.spec.model, None)
+    assert after.previous == year.forced
+    if after.action == "promote":
+        assert after.evidence["before"]["version"] == moves[place].previous
+        assert after.evidence["before"]["gain_low"] > after.evidence["before"]["minimum_gain"]
+    assert len([one for one in slots if one.evidence["champion"] == year.forced]) <= 2
 
 
 def test_a_worse_challenger_is_refused(year: Year) -> None:

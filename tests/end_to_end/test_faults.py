@@ -280,7 +280,7 @@ def test_sigterm_answers_what_is_in_progress_and_loses_nothing(puppets: Arena, s
     assert list(served.home.spool.glob("*.spool*")) == []
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(1), pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_workers_fail_only_what_was_on_them_and_are_replaced(puppets: Arena, kills: int) -> None:
     served = puppets.start()
     lost: set[int] = set()

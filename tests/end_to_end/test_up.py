@@ -92,6 +92,7 @@ def test_the_printed_curls_work_when_pasted(first: Running) -> None:
     assert set(labelled) <= {"matched", "pending"}
 
 
+@pytest.mark.slow
 def test_under_nohup_a_hang_up_stops_nothing(first: Running) -> None:
     family = psutil.Process(first.process.pid).children(recursive=True)
 

@@ -110,6 +110,7 @@ def test_of_more_rows_than_are_asked_for_those_of_stretches_of_time_are_drawn(ma
     assert f"on {drawn.n} rows, drawn from 1,120" in drawn.sentence()
 
 
+@pytest.mark.slow
 def test_what_the_function_raises_is_why_it_is_not_known(matured: Matured, code: Path) -> None:
     write_package(code, "own_live", RAISES)
 
