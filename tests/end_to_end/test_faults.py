@@ -326,6 +326,7 @@ def test_rows_that_hang_end_in_504_and_every_worker_answers_again(arena: Callabl
     assert [answer["predictions"][0]["value"] for answer in answers] == [3.0] * 20
 
 
+@pytest.mark.slow
 def test_many_rows_that_hang_do_not_take_the_service_away(puppets: Arena) -> None:
     served = puppets.start(DEADLINE_SECONDS="1")
     hanging = request(PREDICT, {"rows": [{"distance": HOLD, "hour": 1.0}]})

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from monitoring.local.replay import Replayed, replay
-from tests.end_to_end.system import Launch, System, parts, with_few_fits
+from tests.end_to_end.system import Launch, System, parts
 from training.clock import duration_us
 from training.dataset.dataset import read_table
 from training.model_file.model_spec import load_spec
@@ -20,7 +20,6 @@ from training.schema.rows import Rows
 
 Times = npt.NDArray[np.int64]
 HISTORY, LIVE = 0.25, 0.20  # shares of the rows: to train on first, and to replay
-QUICK = ("bike_sharing",)
 STUCK = {"bike_sharing": "temp", "bank_marketing": "age", "elec2": "nswdemand", "kdd99": "c23"}
 STUCK_FROM = {"bike_sharing": 0.55, "bank_marketing": 0.55, "elec2": 0.55, "kdd99": 0.17}  # of kdd99's live rows the rest hardly vary
 
@@ -35,7 +34,7 @@ class Stretch:
     delay_rows: int
 
 
-@pytest.fixture(scope="module", params=parts("real data", sorted(STUCK), QUICK))
+@pytest.fixture(scope="module", params=parts("real data", sorted(STUCK), quick=()))
 def stretch(
     request: pytest.FixtureRequest,
     launch: Launch,
@@ -46,7 +45,6 @@ def stretch(
     """Train on the first quarter, then replay a fifth of the rows, with a column stuck for some buckets."""
     name = request.param
     text = (repository / "examples" / "real" / f"{name}.yaml").read_text()
-    text = with_few_fits(text) if name in QUICK else text
     folder = tmp_path_factory.mktemp(name)
     spec = load_spec(repository / "examples" / "real" / f"{name}.yaml")
     rows = read_table(data_folder / name / f"{name}.csv.gz", spec.schema)

@@ -42,7 +42,8 @@ def value_of(each: Sent) -> Any:
     return each.content["predictions"][0]["value"]
 
 
-@pytest.mark.parametrize("fitted", [compiled, pytest.param(plain, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fitted", [compiled, plain])
 def test_champions_change_under_500_requests_a_second_without_a_failed_or_mixed_up_answer(
     arena: Callable[..., Arena], fitted: Callable[[float], Any]
 ) -> None:

@@ -51,6 +51,7 @@ def evergreen(tmp_path: Path, place: Any) -> Callable[..., dict[str, Any]]:
     return run
 
 
+@pytest.mark.slow
 def test_a_service_that_imported_other_code_refuses_the_version_until_it_is_restarted(
     evergreen: Callable[..., dict[str, Any]], serve: Any, place: Any, tmp_path: Path, until: Callable[..., Any]
 ) -> None:

@@ -218,9 +218,6 @@ def test_a_model_whose_every_label_comes_too_late_is_blind_and_says_what_would_e
         "labels.too_late (10d), up to 23 days: set labels.too_late to 24d"
     )
     assert newest.evidence["cohorts"]["came"]["slot"] == {"too_late": 280}
-    shown = watch.metrics.registry.get_sample_value
-    assert shown("evergreen_slot_labels", {"model": "rain", "result": "too_late"}) == 280
-    assert shown("evergreen_slot_labels", {"model": "rain", "result": "matched"}) == 0
 
 
 def test_a_model_whose_labels_name_no_prediction_of_it_is_blind(world: World) -> None:
@@ -250,7 +247,7 @@ def test_labels_that_got_stuck_are_set_aside_and_not_their_rows(world: World) ->
     assert (one.name, journal.quarantines("rain")) == ("1970-03-12T00:00-labels", [])
     assert slot.evidence["labels"]["unseen"] == (76 - FIRST - 4) * 40
     assert slot.evidence["rows"] == 14 * 40
-    assert watch.metrics.registry.get_sample_value("evergreen_label_faults", {"model": "rain"}) == 2
+    assert watch.metrics.registry.get_sample_value("evergreen_faults", {"model": "rain"}) == 2
 
     journal.release_quarantine(one, 5, "ann", "it did not rain")
     world.answer(stuck.between(78 * DAY_US, 86 * DAY_US))
