@@ -101,6 +101,7 @@ def test_one_who_acknowledges_it_ends_or_mutes_it_at_the_next_slot(make: Callabl
     assert all(e.opened_us > 100 * DAY_US for e in episodes(world)[1:])
 
 
+@pytest.mark.slow
 def test_the_last_window_becomes_the_reference_on_request(make: Callable[..., World]) -> None:
     world = make(model_file=DAILY)
     watch = world.monitor()
@@ -141,6 +142,7 @@ def test_a_promotion_that_learned_from_it_ends_it_and_one_that_did_not_changes_n
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is computed is learned anew by another computation than the one that goes on."""
     monkeypatch.setattr("monitoring.loop.drift_watch.fits", lambda *_: False)
@@ -159,6 +161,7 @@ def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable
     assert [c.name for c in after.columns if c != before.column(c.name)] == ["wind"]
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_promotion_that_learned_from_two_episodes_covers_both_though_the_first_gets_new_bins(make: Callable[..., World]) -> None:
     world = make(model_file=NEVER_RETRAINS)
@@ -392,6 +395,7 @@ def test_a_slot_that_fails_in_a_way_nobody_foresaw_gives_way_to_the_next(
     assert runs == {day: ("failed", 5) if day == 63 else ("done", 1) for day in (61, 62, 63, 64, 65)}
 
 
+@pytest.mark.slow
 def test_a_window_too_small_for_a_reference_says_so_and_is_waited_for(make: Callable[..., World]) -> None:
     world = make(model_file=DAILY)
     watch = world.monitor()

@@ -118,6 +118,7 @@ def die_at(world: World, watch: Watch, method: str, day: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_monitor_that_was_stopped_or_killed_comes_to_the_same(make: Make, whole: tuple[Any, ...]) -> None:
     deaths = {FIRST + 2: "record_verdict", STUCK_DAY + 1: "finish_run", 82: "finish_run", 83: "record_verdict"}
 
@@ -261,6 +262,7 @@ def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same
     assert killed_at == dict.fromkeys(deaths, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_there", [pytest.param(True, id="passed"), pytest.param(False, id="unjudged", marks=pytest.mark.slow)])
 def test_a_probation_is_looked_at_once_a_slot_though_the_monitor_died_before_the_slot_ended(is_there: bool, make: Make) -> None:
     """Else its looks are used up, and it passes, sooner, and what it held back is done."""

@@ -143,6 +143,7 @@ def test_rows_that_are_worse_than_what_was_known_make_no_baseline(make: Callable
     assert carry.since_us == 83 * DAY_US
 
 
+@pytest.mark.slow
 def test_a_rollback_within_an_episode_holds_the_version_that_is_back_to_the_same_baseline(make: Callable[..., World]) -> None:
     world = make(model_file=NOTIFIES)
     first = world.champion
@@ -193,6 +194,7 @@ def test_a_person_says_that_it_is_so_now_and_the_baseline_is_learned_anew(
     assert "performance has no baseline yet: it is learned anew, and 440 of 1500 live rows" in missing
 
 
+@pytest.mark.slow
 def test_a_segment_that_got_worse_than_the_rest_is_something_to_look_at(make: Callable[..., World]) -> None:
     world = make(model_file=NOTIFIES.replace("bucket: 1d", "bucket: 1d, segments: [place]"))
     rows, opposite = weather(1, 60, 110), weather(1, 60, 110, flipped_from=0)
