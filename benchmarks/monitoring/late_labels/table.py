@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from benchmarks.monitoring.late_labels import streams
 from benchmarks.monitoring.late_labels.definition import blind_by_definition, late_and_needless
-from benchmarks.monitoring.late_labels.feeds import Feed, Labels, labels_of, maturity_us
+from benchmarks.monitoring.late_labels.feeds import Feed, Floats, Labels, labels_of, maturity_us
 from benchmarks.monitoring.late_labels.loop import Feedback, Loop, Watched, step_of
 from benchmarks.monitoring.late_labels.streams import Stream
 from benchmarks.monitoring.table import Row, markdown, spread
@@ -123,7 +123,7 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         feedback = _feedback(live, labels, spec)
         watched = loop.replay(live, feedback)
         loop.close()
-    in_time = replace(labels, delay_us=np.where(labels.delay_us > duration_us(too_late), np.inf, labels.delay_us))
+    in_time = replace(labels, delay_us=np.where(_ages(live, labels) > duration_us(too_late), np.inf, labels.delay_us))
     mature_us = maturity_us(in_time, delay, slow)
     slots = [one.slot_us for one in watched.slots]
     defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us, int(feedback.at_us.min(initial=NEVER)))
@@ -147,6 +147,12 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         sum(one.action == "rollback" for one in watched.slots),
         reference_promotions,
     )
+
+
+def _ages(rows: Rows, labels: Labels) -> Floats:
+    """Return how old each row is when its label comes, by the clock of a log that follows rows: where there are none it stands still."""
+    came = np.searchsorted(rows.time_us, rows.time_us + labels.delay_us, side="left")
+    return np.asarray(rows.time_us[came - 1] - rows.time_us, dtype=np.float64)
 
 
 def _as_of_the_start(stream: Stream, feed: Feed) -> Rows:
