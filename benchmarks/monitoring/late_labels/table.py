@@ -124,7 +124,7 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         watched = loop.replay(live, feedback)
         loop.close()
     in_time = replace(labels, delay_us=np.where(_ages(live, labels) > duration_us(too_late), np.inf, labels.delay_us))
-    mature_us = maturity_us(in_time, delay, slow)
+    mature_us = min(maturity_us(in_time, delay, slow), duration_us(too_late))
     slots = [one.slot_us for one in watched.slots]
     defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us, int(feedback.at_us.min(initial=NEVER)))
     called = [one.blind is not None for one in watched.slots]
