@@ -34,12 +34,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class EvergreenError(Exception):
     """Anything Evergreen refuses, with a sentence a person can act on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled by its arguments: here that is the sentence, which is not what `__init__` of a subclass takes.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EvergreenError], args: tuple[Any, ...], state: Mapping[str, Any]) -> EvergreenError:
+    """Return an error as it was in another process."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from monitoring.retraining import probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
+from service.prediction_log.reading import LoggedRows
 from training.artifacts.artifact import LoadedArtifact
 from training.clock import format_duration, from_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
@@ -245,28 +246,15 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     challenger, champion = stores.load(spec.model, version), stores.load(spec.model, plan.champion)
     challenger.self_test()
     before = probation.before(stores, spec.model, plan.champion)
-    rivals = [champion] if before is None else [champion, stores.load(spec.model, before)]
+    rivals = [champion, *([] if before is None else [stores.load(spec.model, before)])]
     windows, seen_us = stores.windows(spec), max(each.manifest.trained_through_us for each in (challenger, *rivals))
     logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
     logged = take(logged, logged.rows.time_us > seen_us)
     unseen = logged.rows
-    old, *others, new = (each.predictor.predict(unseen.columns) for each in (*rivals, challenger))
-
-    def against(rival: LoadedArtifact, answers: Prediction) -> Decision:
-        return decide(
-            answers,
-            new,
-            unseen.labels,
-            probation.judging_metric(spec, unseen.labels, [answers, new], challenger.manifest.code),
-            spec.retraining.gate,
-            champion_sha256=rival.manifest.model_sha256,
-            challenger_sha256=challenger.manifest.model_sha256,
-            weights=logged.weights,
-        )
-
-    decision = against(champion, old)
+    new = challenger.predictor.predict(unseen.columns)
+    decision, old = _decided(spec, champion, challenger, new, logged)
     if decision.accepted and before is not None:
-        second = against(rivals[1], others[0])
+        second, _ = _decided(spec, rivals[1], challenger, new, logged)
         decision = replace(decision, evidence={**decision.evidence, "before": {"version": before, **second.evidence}})
         if not second.accepted:
             decision = decision.refused(f"{before}, which may still come back, is not beaten: {second.reason}")
@@ -280,3 +268,21 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     both = (("champion", old), ("challenger", new))
     costs = {name: float(np.average(spec.costs.of_rows(unseen.labels, each.label), weights=logged.weights)) for name, each in both}
     return replace(decision, evidence={**decision.evidence, **{f"{name}_cost": value for name, value in costs.items()}})
+
+
+def _decided(
+    spec: ModelSpec, rival: LoadedArtifact, challenger: LoadedArtifact, new: Prediction, logged: LoggedRows
+) -> tuple[Decision, Prediction]:
+    """Hold a challenger's answers against those of another version on the same rows; return these, too."""
+    old, y = rival.predictor.predict(logged.rows.columns), logged.rows.labels
+    decision = decide(
+        old,
+        new,
+        y,
+        probation.judging_metric(spec, y, [old, new], challenger.manifest.code),
+        spec.retraining.gate,
+        champion_sha256=rival.manifest.model_sha256,
+        challenger_sha256=challenger.manifest.model_sha256,
+        weights=logged.weights,
+    )
+    return decision, old
