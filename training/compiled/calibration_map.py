@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-_EDGE = 1e-6
+EDGE = 1e-6
+"""No probability is taken as smaller before its logarithm is."""
 Floats = npt.NDArray[np.float64]
 Intercept = float | tuple[float, ...]
 Map = tuple[float, Intercept]
@@ -35,7 +36,7 @@ def remap(probability: Floats, slope: float, intercept: Intercept) -> Floats:
     intercept
         One a class; or a single one, which moves the last column of two and is unused otherwise.
     """
-    logit = slope * np.log(np.clip(probability, _EDGE, 1.0))
+    logit = slope * np.log(np.clip(probability, EDGE, 1.0))
     if isinstance(intercept, tuple):
         logit += np.array(intercept)
     elif probability.shape[1] == 2:
