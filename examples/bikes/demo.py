@@ -25,11 +25,11 @@ from rich.text import Text
 from monitoring.admin.manual_actions import promote
 from monitoring.admin.terminal import Screen
 from monitoring.admin.workbench import Workbench
+from monitoring.backtest.judged_slots import JudgedSlot
 from monitoring.cli.main import sentence
 from monitoring.errors import MonitoringError
 from monitoring.local.processes import BIND_VARIABLES, Processes
 from monitoring.local.replay import Replayed, replay
-from monitoring.local.replay_progress import JudgedSlot
 from monitoring.local.up import addresses, child_environment, prepare, start
 from service.errors import ServiceError
 from service.ports import refuse_taken

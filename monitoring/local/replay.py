@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.backtest.judged_slots import JudgedSlot
+from monitoring.backtest.steps import BATCH_ROWS, Feedback, steps
 from monitoring.errors import ReplayError
 from monitoring.local.client import Client
-from monitoring.local.replay_progress import JudgedSlot, ReplayProgress
+from monitoring.local.replay_progress import ReplayProgress
 from training.artifacts.golden_rows import request_row
-from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
-from training.policies import LabelPolicy
 from training.schema.prediction import Prediction
 from training.schema.rows import Rows, object_column
 from training.schema.schema import Schema
 from training.storage.database import Database
 
-BATCH_ROWS = 200
 LABEL_BATCH = 500
 
 
@@ -44,15 +43,6 @@ class Replayed:
     ids: tuple[str, ...]
     slots: tuple[JudgedSlot, ...]
     label_counts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows [start, stop) of the table; `is_boundary` when they are the first at or past a slot's end."""
-
-    start: int
-    stop: int
-    is_boundary: bool
 
 
 def replay(
@@ -89,48 +79,22 @@ def replay(
         The service refused a row, or something did not happen in time; the message says what was waited for.
     """
     sender = _Sender(rows, spec, Client(url, key), ReplayProgress(database, spec))
-    due = Due(rows, spec.labels)
     judged: list[JudgedSlot] = []
     first = sender.progress.next_slot(rows.time_us)
     try:
         sender.progress.wait_followed(sender.client)
-        for batch in batches(rows.time_us, duration_us(spec.watching.every), duration_us(spec.watching.bucket), first, BATCH_ROWS):
-            now_us = int(rows.time_us[batch.start])
-            slot_us = sender.progress.slot_at(now_us) if batch.is_boundary else None
-            sender.label(due.before(batch.start, now_us, slot_us))
-            if batch.is_boundary:
+        for step in steps(rows, spec, Feedback.by_policy(rows, spec.labels), first):
+            sender.label(step.before)
+            if step.is_boundary:
                 sender.flush()
-            sender.send(batch)
-            if batch.is_boundary:
-                judged += _pass(sender, now_us, on_slot)
-            sender.label(due.before(batch.start, now_us, None))
-        sender.label(due.before(len(rows), int(rows.time_us[-1]) + 1, None))
+            sender.send(step.start, step.stop)
+            if step.is_boundary:
+                judged += _pass(sender, int(rows.time_us[step.start]), on_slot)
+            sender.label(step.after)
         sender.flush()
     finally:
         sender.client.close()
     return sender.replayed(tuple(judged))
-
-
-def batches(time_us: npt.NDArray[np.int64], every_us: int, bucket_us: int, first_slot_us: int, most: int) -> Iterator[Batch]:
-    """Cut ordered rows at bucket and slot ends; the rows of the first instant past a slot's end stand alone.
-
-    Examples
-    --------
-    >>> list(batches(np.array([1, 2, 11, 11, 12]), 10, 5, 10, 100))
-    [Batch(start=0, stop=2, is_boundary=False), Batch(start=2, stop=4, is_boundary=True), Batch(start=4, stop=5, is_boundary=False)]
-    """
-    start, next_slot = 0, first_slot_us
-    while start < len(time_us):
-        now = int(time_us[start])
-        if now >= next_slot:
-            stop = int(np.searchsorted(time_us, now, side="right"))
-            yield Batch(start, stop, True)
-            next_slot = (now // every_us + 1) * every_us
-        else:
-            end = min((now // bucket_us + 1) * bucket_us, next_slot)
-            stop = min(int(np.searchsorted(time_us, end, side="left")), start + most)
-            yield Batch(start, stop, False)
-        start = stop
 
 
 def _pass(sender: _Sender, now_us: int, on_slot: Callable[[JudgedSlot], None] | None) -> list[JudgedSlot]:
@@ -141,27 +105,6 @@ def _pass(sender: _Sender, now_us: int, on_slot: Callable[[JudgedSlot], None] | 
             on_slot(slot)
             sender.progress.wait_followed(sender.client)
     return slots
-
-
-class Due:
-    """Which labels are due: an index into the rows that only moves forward."""
-
-    def __init__(self, rows: Rows, policy: LabelPolicy) -> None:
-        self._time_us = rows.time_us
-        self._rows_late = policy.delay_rows
-        self._late_us = duration_us(policy.delay) if policy.delay is not None else 0
-        self._next = 0
-
-    def before(self, start: int, now_us: int, slot_us: int | None) -> range:
-        """Return the rows whose labels are due before row `start`, at `now_us`, is sent; at most those due before `slot_us`."""
-        if self._rows_late is not None:
-            stop = max(self._next, start - self._rows_late)
-        else:
-            limit = now_us if slot_us is None else min(now_us, slot_us)
-            stop = min(start, int(np.searchsorted(self._time_us, limit - self._late_us, side="left")))
-        rows = range(self._next, max(self._next, stop))
-        self._next = rows.stop
-        return rows
 
 
 class _Sender:
@@ -181,9 +124,9 @@ class _Sender:
     def sent(self) -> int:
         return len(self._answers)
 
-    def send(self, batch: Batch) -> None:
-        for start in range(batch.start, batch.stop, BATCH_ROWS):
-            rows = [self._payload(i) for i in range(start, min(start + BATCH_ROWS, batch.stop))]
+    def send(self, first: int, stop: int) -> None:
+        for start in range(first, stop, BATCH_ROWS):
+            rows = [self._payload(i) for i in range(start, min(start + BATCH_ROWS, stop))]
             answer = self.client.post(f"/models/{self._spec.model}/predict", {"rows": rows}, self.progress.wait_seconds)
             self._answers += answer["predictions"]
             self._version += [answer["version"]] * len(rows)

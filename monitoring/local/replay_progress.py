@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.errors import ReplayError, RunEndedError
+from monitoring.backtest.judged_slots import JudgedSlot, judged_slot, slot_run
+from monitoring.errors import ReplayError
 from monitoring.journal.journal import Journal
-from monitoring.journal.tables import RETRAIN, TICK, Run
+from monitoring.journal.tables import RETRAIN
 from monitoring.judging.slots import first_slot
 from monitoring.local.client import Client
 from service.prediction_log.prediction_log import PredictionLog
@@ -24,26 +24,6 @@ from training.storage.database import Database
 
 POLL_SECONDS = 0.02
 WAIT_SECONDS = 120.0
-RECENT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedSlot:
-    """What the monitor did at one slot: its verdict, what came of a retraining, the champion after it.
-
-    Attributes
-    ----------
-    slot_us
-        The end of the slot, microseconds of model time.
-    outcome
-        `promoted`, `refused`, `failed`, `rolled_back`, or empty when nothing moved.
-    """
-
-    slot_us: int
-    outcome: str
-    verdict: str
-    reasons: tuple[str, ...]
-    champion: str
 
 
 class ReplayProgress:
@@ -86,7 +66,7 @@ class ReplayProgress:
         for slot_us in slots:
             self._wait(partial(self._has_ended, slot_us), f"the monitor to finish the slot of {from_us(slot_us):%Y-%m-%d %H:%M}")
         self._slot_us = last + self._every_us
-        return [self._judged(slot_us) for slot_us in slots]
+        return [judged_slot(self._journal, self._registry, self._spec.model, slot_us) for slot_us in slots]
 
     def wait_followed(self, client: Client) -> None:
         """Wait until all requests to the monitor are answered and every worker of the service has followed the champion's last move.
@@ -109,27 +89,9 @@ class ReplayProgress:
         lines = self._registry.ledger(self._spec.model, None)
         return any((line.evidence.get("run"), line.evidence.get("attempt")) == (run.run_id, run.attempt) for line in lines)
 
-    def _run(self, slot_us: int) -> Run | None:
-        try:
-            return self._journal.run(f"{self._spec.model}.{TICK}.{slot_us}")
-        except RunEndedError:
-            return None
-
     def _has_ended(self, slot_us: int) -> bool:
-        run = self._run(slot_us)
+        run = slot_run(self._journal, self._spec.model, slot_us)
         return run is not None and run.state in ("done", "failed")
-
-    def _judged(self, slot_us: int) -> JudgedSlot:
-        run = self._run(slot_us)
-        verdict = next((v for v in self._journal.verdicts(self._spec.model, limit=RECENT) if v.slot_us == slot_us), None)
-        champion = self._registry.alias(self._spec.model, CHAMPION)
-        return JudgedSlot(
-            slot_us,
-            str(run.result.get("outcome", "")) if run else "",
-            verdict.verdict if verdict else "none",
-            tuple(verdict.reasons) if verdict else (),
-            champion.version if champion else "",
-        )
 
     def _wait(self, is_so: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + self.wait_seconds

@@ -29,11 +29,14 @@ from training.errors import CandidateError, EvergreenError, TooFewRowsError
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
 from training.registry.tables import Right
+from training.result import TrainingResult
 from training.run import train
 from training.schema.rows import Rows
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 LAST_WORDS = 300
+Trainer = Callable[..., TrainingResult]
+"""What trains a version: `training.run.train`, or what is called as that."""
 
 
 class Child(NamedTuple):
@@ -115,10 +118,10 @@ class Children:
         return self.logs / f"{run_id}.log"
 
 
-def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]) -> str:
+def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime], trainer: Trainer = train) -> str:
     """Carry out an attempt at a retraining run, in this process: read, train, register, end the run row; return the version.
 
-    `clock` gives machine time. What goes wrong ends the run as failed. Each write checks in its own transaction that the
+    `clock` gives machine time, `trainer` is called as `training.run.train` is. What goes wrong ends the run as failed. Each write checks in its own transaction that the
     attempt is still the one that runs: a child that was superseded, however late it wakes up, leaves everything alone.
 
     Raises
@@ -135,7 +138,7 @@ def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]
         refuse_changed_code(spec, plan.champion, stores.registry.version(run.model, plan.champion).manifest)
         spec = with_original(stores, spec, plan.champion)
         rows = read_training_rows(stores, spec, plan)
-        result = train(
+        result = trainer(
             rows, spec, home=stores.home, registry=stores.registry, parent=plan.champion, now=clock(), right=right,
             who="monitor", why=f"retraining: {plan.trigger}",
         )  # fmt: skip

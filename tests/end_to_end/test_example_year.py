@@ -12,8 +12,8 @@ import pytest
 
 from monitoring.admin.manual_actions import promote
 from monitoring.admin.workbench import Workbench
+from monitoring.backtest.judged_slots import JudgedSlot
 from monitoring.local.replay import replay
-from monitoring.local.replay_progress import JudgedSlot
 from tests.end_to_end.system import QUICK_SEEDS, Example, Launch, Year, seeds
 from training.clock import to_us
 from training.dataset.dataset import read_rows, read_table

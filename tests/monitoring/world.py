@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import select
 
-from monitoring.journal.tables import Run, probations
+from monitoring.backtest.driver import TrainsHere
+from monitoring.journal.tables import probations
 from monitoring.loop.tick import Watch, make_watch, tick
 from monitoring.metrics import make_metrics
-from monitoring.retraining.training_process import Children, carry_out
+from monitoring.retraining.training_process import Children
 from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores, open_stores
 from service.prediction_log.labels import LabelItem, LabelRules
@@ -31,7 +32,6 @@ from tests.conftest import Once
 from tests.patience import PATIENCE_SECONDS
 from training.artifacts.artifact import load_verified
 from training.artifacts.signing import load_or_make_key
-from training.errors import EvergreenError
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.registry.aliases import CHAMPION
 from training.registry.tables import Cause
@@ -84,20 +84,6 @@ def weather(seed: int, first_day: int, days: int, *, flipped_from: int | None = 
     return Rows(columns, np.where(wet, "yes", "no").astype(object), time_us)
 
 
-@dataclass(slots=True)
-class TrainsHere(Children):
-    """Training children that have done their work when they were started, in this process: where theirs, two seconds of imports, is not
-    the point.
-    """
-
-    def start(self, run: Run) -> int:
-        """Carry the run out; what goes wrong stands in its row."""
-        stores = open_stores(Home(Path(self.environment["EVERGREEN_HOME"])), self.environment["EVERGREEN_DATABASE_URL"])
-        with closing(stores), suppress(EvergreenError):
-            carry_out(stores, run.as_attempted, clock=lambda: datetime.now(UTC))
-        return os.getpid()
-
-
 @dataclass
 class World:
     """One home with one model and as many monitors as a test makes."""
@@ -124,7 +110,7 @@ class World:
         """Make a monitor as its own process would; `command` starts its training children, which otherwise are none."""
         environment = {**os.environ, "EVERGREEN_HOME": str(self.stores.home.path), "EVERGREEN_DATABASE_URL": self.stores.database.url}
         logs = self.stores.home.path / "runs"
-        children = TrainsHere(environment, logs) if command is None else Children(environment, logs, command)
+        children = TrainsHere(self.stores, lambda: datetime.now(UTC)) if command is None else Children(environment, logs, command)
         settings = MonitoringSettings(self.stores.home, self.stores.database.url, holder=holder)
         self.monitors.append(make_watch(self.stores, children, make_metrics(), settings))
         return self.monitors[-1]

@@ -18,9 +18,11 @@ from scipy.stats import rankdata
 from benchmarks.monitoring.late_labels import streams
 from benchmarks.monitoring.late_labels.definition import blind_by_definition, late_and_needless
 from benchmarks.monitoring.late_labels.feeds import Feed, Floats, Labels, labels_of, maturity_us
-from benchmarks.monitoring.late_labels.loop import Feedback, Loop, Watched, step_of
+from benchmarks.monitoring.late_labels.loop import replay, step_of
 from benchmarks.monitoring.late_labels.streams import Stream
 from benchmarks.monitoring.table import Row, markdown, spread
+from monitoring.backtest.driver import Driver
+from monitoring.backtest.steps import Feedback
 from training.clock import duration_us
 from training.errors import NothingBeatsBaselineError
 from training.evaluation.gate import jackknife_difference
@@ -115,18 +117,18 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
     assert delay is not None
     history = _as_of_the_start(stream, feed)
     with TemporaryDirectory(prefix="evergreen-late-labels-") as folder:
-        loop = Loop.begin(Path(folder), spec, history)
-        never = loop.answer(live)
+        driver = Driver.begin(Path(folder), spec, history)
+        never = driver.answer(live)
         rank = (rankdata(never.score, method="ordinal") - 0.5) / len(live)
         slow = stream.is_slow(live, feed.slow)
         labels = labels_of(feed, delay, too_late, live.time_us, slow, rank)
         feedback = _feedback(live, labels, spec)
-        watched = loop.replay(live, feedback)
-        loop.close()
+        watched = replay(driver, live, feedback)
+        driver.close()
     in_time = replace(labels, delay_us=np.where(_ages(live, labels) > duration_us(too_late), np.inf, labels.delay_us))
     mature_us = min(maturity_us(in_time, delay, slow), duration_us(too_late))
     slots = [one.slot_us for one in watched.slots]
-    defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us, int(feedback.at_us.min(initial=NEVER)))
+    defined = blind_by_definition(spec, slots, live.time_us, in_time.delay_us, rank, mature_us, int(feedback.due.min(initial=NEVER)))
     called = [one.blind is not None for one in watched.slots]
     late, needless = late_and_needless(called, defined)
     reference, reference_low, reference_promotions = _reference(stream, history, mature_us, runs)
@@ -136,15 +138,17 @@ def _run(stream: Stream, feed: Feed, runs: Path | None) -> Result:
         low,
         reference,
         reference_low,
-        sum(one.action == "promote" for one in watched.slots),
-        sum(one.action == "promote" and (is_called or is_so) for one, is_called, is_so in zip(watched.slots, called, defined, strict=True)),
+        sum(one.outcome == "promoted" for one in watched.slots),
+        sum(
+            one.outcome == "promoted" and (is_called or is_so) for one, is_called, is_so in zip(watched.slots, called, defined, strict=True)
+        ),
         len(slots),
         sum(called),
         sum(defined),
         late,
         needless,
         sum(one.verdict == "quarantine" for one in watched.slots),
-        sum(one.action == "rollback" for one in watched.slots),
+        sum(one.outcome == "rolled_back" for one in watched.slots),
         reference_promotions,
     )
 
@@ -200,13 +204,13 @@ def _reference(stream: Stream, history: Rows, mature_us: int, runs: Path | None)
         gain, low, promotions = json.loads(kept.read_text())
         return gain, low, promotions
     with TemporaryDirectory(prefix="evergreen-late-labels-") as folder:
-        loop = Loop.begin(Path(folder), spec, history)
-        never, live = loop.answer(stream.live), stream.live
+        driver = Driver.begin(Path(folder), spec, history)
+        never, live = driver.answer(stream.live), stream.live
         each = Labels(np.full(len(live), float(max(0, mature_us - step_of(spec)))), np.zeros(len(live), dtype=bool))
-        watched: Watched = loop.replay(live, _feedback(live, each, spec))
-        loop.close()
+        watched = replay(driver, live, _feedback(live, each, spec))
+        driver.close()
     gain, low = _gain(spec, live, never, watched.prediction)
-    promotions = sum(one.action == "promote" for one in watched.slots)
+    promotions = sum(one.outcome == "promoted" for one in watched.slots)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps([gain, low, promotions]))

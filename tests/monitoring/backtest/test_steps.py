@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.local.replay import Batch, Due, batches
+from monitoring.backtest.steps import Batch, Due, Feedback, batches
 from training.policies import LabelPolicy
 from training.schema.rows import Rows
 
@@ -42,7 +42,7 @@ def test_rows_of_one_bucket_go_together_up_to_a_limit() -> None:
 
 
 def test_a_label_is_due_its_delay_after_its_row_and_only_once() -> None:
-    due = Due(rows([0, 10, 20, 30]), LabelPolicy(delay=timedelta(microseconds=15)))
+    due = Due(Feedback.by_policy(rows([0, 10, 20, 30]), LabelPolicy(delay=timedelta(microseconds=15))))
 
     assert list(due.before(2, 20, None)) == [0]
     assert list(due.before(3, 30, None)) == [1]
@@ -50,14 +50,14 @@ def test_a_label_is_due_its_delay_after_its_row_and_only_once() -> None:
 
 
 def test_before_a_slot_only_labels_due_before_its_end_are_told() -> None:
-    due = Due(rows([0, 10, 20]), LabelPolicy(delay=timedelta(microseconds=5)))
+    due = Due(Feedback.by_policy(rows([0, 10, 20]), LabelPolicy(delay=timedelta(microseconds=5))))
 
     assert list(due.before(2, 20, 12)) == [0]
     assert list(due.before(2, 20, None)) == [1]
 
 
 def test_a_delay_in_rows_counts_rows() -> None:
-    due = Due(rows([0, 0, 0, 50]), LabelPolicy(delay=None, delay_rows=2))
+    due = Due(Feedback.by_policy(rows([0, 0, 0, 50]), LabelPolicy(delay=None, delay_rows=2)))
 
     assert list(due.before(2, 0, None)) == []
     assert list(due.before(3, 0, None)) == [0]
@@ -65,6 +65,6 @@ def test_a_delay_in_rows_counts_rows() -> None:
 
 @pytest.mark.parametrize("limit", [None, 5])
 def test_a_label_is_never_told_before_its_row_was_sent(limit: int | None) -> None:
-    due = Due(rows([0, 1, 2]), LabelPolicy(delay=timedelta(microseconds=0)))
+    due = Due(Feedback.by_policy(rows([0, 1, 2]), LabelPolicy(delay=timedelta(microseconds=0))))
 
     assert list(due.before(1, 1_000, limit)) == [0]
