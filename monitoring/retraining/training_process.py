@@ -121,8 +121,9 @@ class Children:
 def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime], trainer: Trainer = train) -> str:
     """Carry out an attempt at a retraining run, in this process: read, train, register, end the run row; return the version.
 
-    `clock` gives machine time, `trainer` is called as `training.run.train` is. What goes wrong ends the run as failed. Each write checks in its own transaction that the
-    attempt is still the one that runs: a child that was superseded, however late it wakes up, leaves everything alone.
+    `clock` gives machine time, `trainer` is called as `training.run.train` is. What goes wrong ends the run as failed. Each write checks
+    in its own transaction that the attempt is still the one that runs: a child that was superseded, however late it wakes up, leaves
+    everything alone.
 
     Raises
     ------
