@@ -133,7 +133,7 @@ class Windows:
             .order_by(table.event_us)
         )
         with self.database.read() as connection:
-            times = np.fromiter(connection.scalars(chosen), dtype=np.int64)
+            times = np.array(connection.scalars(chosen).all(), dtype=np.int64)  # at once: one by one takes ten times as long
         times = times[is_kept(times, (*aside, *requested))]
         if not requested:
             return times
