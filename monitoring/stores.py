@@ -60,7 +60,12 @@ class Stores:
             record = self.registry.version(model, version)
             key = load_or_make_key(self.home.signing_key)
             loaded = load_verified(
-                self.home.artifacts / record.path, self.home.cache, key, expected_digest=record.digest, asks_in_child=True
+                self.home.artifacts / record.path,
+                self.home.cache,
+                key,
+                expected_digest=record.digest,
+                asks_in_child=True,
+                known={each.digest: each for kept in self.loaded.values() for each in kept.members or (kept,)},
             )
             while len(self.loaded) >= KEPT_VERSIONS:
                 self.loaded.pop(next(iter(self.loaded)))

@@ -190,14 +190,14 @@ def _why_not(bench: Workbench, versions: Mapping[str, VersionRecord]) -> dict[st
     """Return why the service does not answer with a version, or None, by model; nothing is loaded in this process."""
     from service.models.load_attempts import MOST_DEATHS, LoadAttempts
     from service.models.trial import Tried, try_in_child
-    from training.artifacts.verification import verify_into_cache
+    from training.artifacts.verification import verify_version
 
     reasons: dict[str, str | None] = {}
     tried: dict[str, Tried] = {}
     attempts = LoadAttempts(bench.home.loading)
     for name, version in versions.items():
         try:
-            verify_into_cache(bench.home.artifacts / version.path, bench.home.cache, bench.key, version.digest)
+            verify_version(bench.home.artifacts / version.path, bench.home.cache, bench.key, version.digest)
             tried[name] = Tried(name, version.version, version.digest)
         except EvergreenError as error:
             reasons[name] = str(error)

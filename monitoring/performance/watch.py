@@ -25,7 +25,7 @@ from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
-from training.registry.aliases import MOVES, PROMOTE, REFUSE
+from training.registry.aliases import CHANGES, PROMOTE, REFUSE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
@@ -146,7 +146,7 @@ def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: st
     """
     from_us = slot_us - duration_us(spec.watching.every)
     if watch.champion != champion:
-        moves = [line for action in MOVES if (line := stores.registry.last_line(spec.model, action)) is not None]
+        moves = [line for action in CHANGES if (line := stores.registry.last_line(spec.model, action)) is not None]
         is_return = bool(moves) and max(moves, key=lambda line: line.seq).action != PROMOTE
         watch = watch.under(champion, slot_us if is_return else from_us, is_return=is_return)  # until now others answered, too
     last = stores.registry.last_line(spec.model, RENEW_BASELINE)

@@ -14,6 +14,7 @@ from monitoring.journal.tables import Look, Quarantine, VerdictRecord
 from monitoring.judging.labels.arrivals import Arrivals
 from training.artifacts.draft import REPORT
 from training.artifacts.manifest import digest_of
+from training.artifacts.members import newest
 from training.clock import duration_us
 from training.drawing.svg import grouped
 from training.json_text import from_text
@@ -192,7 +193,7 @@ def _read_counts(bench: Workbench, spec: ModelSpec, champion: VersionRecord | No
     if stored is not None:
         reference, why = Reference.from_json(stored.content), stored.why
     else:
-        content = None if champion is None else read_file(bench, champion, "reference.json")
+        content = None if champion is None else read_file(bench, _fitted(bench, champion), "reference.json")
         if content is None:
             return None
         reference, why = Reference.from_dict(from_text(content)), "what the champion was trained on"
@@ -203,6 +204,11 @@ def _read_counts(bench: Workbench, spec: ModelSpec, champion: VersionRecord | No
     if ALL not in window:
         return None
     return Counted(measures, why, {ALL: reference.total, **reference.segments}, window, start_us, until_us)
+
+
+def _fitted(bench: Workbench, version: VersionRecord) -> VersionRecord:
+    """Return a version, or of one of members the newest of these: what has a reference."""
+    return bench.registry.version(version.model, newest(version.members).version) if version.members else version
 
 
 def read_file(bench: Workbench, version: VersionRecord, name: str) -> bytes | None:

@@ -129,7 +129,7 @@ def make_plan(
 def history_of(registry: Registry, record: VersionRecord) -> VersionRecord | None:
     """Return the forebear that was trained by hand, from a table: its stored rows are the history the log continues."""
     seen = set()
-    while record.run_id is not None and record.parent is not None and record.version not in seen:
+    while (record.run_id is not None or record.members) and record.parent is not None and record.version not in seen:
         seen.add(record.version)
         record = registry.version(record.model, record.parent)
-    return record if record.run_id is None and record.manifest.get("rows_digest") else None
+    return record if record.run_id is None and not record.members and record.manifest.get("rows_digest") else None

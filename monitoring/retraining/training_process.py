@@ -22,7 +22,7 @@ from monitoring.stores import Stores
 from service.parent import with_us_as_parent
 from training.artifacts.pickles import load_original
 from training.artifacts.signing import load_or_make_key
-from training.artifacts.verification import verify_into_cache
+from training.artifacts.verification import verify_fitted
 from training.clock import duration_us
 from training.dataset.dataset import read_rows
 from training.errors import CandidateError, EvergreenError, TooFewRowsError
@@ -185,7 +185,7 @@ def with_original(stores: Stores, spec: ModelSpec, champion: str) -> ModelSpec:
     if (why_not := why_not_refitted(spec, record.manifest)) is not None:
         raise CandidateError(f"{champion} was imported, and cannot be fitted again: {why_not}; name candidates in the model file")
     key = load_or_make_key(stores.home.signing_key)
-    _, folder = verify_into_cache(stores.home.artifacts / record.path, stores.home.cache, key, record.digest)
+    *_, folder = verify_fitted(stores.home.artifacts / record.path, stores.home.cache, key, record.digest)
     return replace(spec, training=replace(spec.training, candidates=(load_original(folder),)))
 
 

@@ -71,7 +71,7 @@ class Deployments:
         """
         deployments = self.all() if model is None else [self._current[model]] if model in self._current else []
         n_rows = 1 + n_bytes // FEWEST_BYTES_A_ROW
-        return all(d.artifact.compiled is not None and not d.is_expensive and d.seconds(n_rows) <= QUICK_SECONDS for d in deployments)
+        return all(d.artifact.is_compiled and not d.is_expensive and d.seconds(n_rows) <= QUICK_SECONDS for d in deployments)
 
     def all(self) -> list[Deployment]:
         """Return the deployments by model name."""

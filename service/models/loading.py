@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from service.models.batching import Batcher
 from service.models.last_champion import LastChampion
@@ -18,7 +20,7 @@ from service.models.watched_loads import PATIENCE, Attempt, Patience, WatchedLoa
 from service.recording.version_facts import VersionCache, VersionFacts, facts_of
 from training.artifacts.artifact import LoadedArtifact, load_cached, load_verified
 from training.artifacts.draft import REFERENCE, SPEC
-from training.artifacts.verification import verify_into_cache
+from training.artifacts.verification import verify_fitted, verify_version
 from training.errors import DatabaseUnavailableError, MissingArtifactError, RegistryError
 from training.model_file.keys import NAME
 from training.model_file.model_spec import parse_spec
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class VersionLoader:
-    """Loads versions for one process.
+    """Loads versions for one process; what answers in several of them, as members, is loaded once for all that are in use.
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ class VersionLoader:
         self._max_letters = max_letters
         self._attempts = LoadAttempts(home.loading)
         self._loads = WatchedLoads(patience, self._note_hang)
+        self._lock = threading.Lock()
+        self._loaded: WeakValueDictionary[str, LoadedArtifact] = WeakValueDictionary()
         self.versions = VersionCache(self._find_facts)
 
     def load(self, alias: AliasRecord) -> Deployment | None:
@@ -101,12 +105,18 @@ class VersionLoader:
             )
 
         def try_apart() -> str | None:
-            _, copy = verify_into_cache(self._home.artifacts / record.path, self._home.cache, self._key, record.digest)
+            _, copy = verify_version(self._home.artifacts / record.path, self._home.cache, self._key, record.digest)
             return self._try_in_child(Tried(alias.model, alias.version, copy.name))
 
         def load() -> Deployment:
             with self._attempts.noted(alias.model, alias.version, alias.move, try_apart):
-                artifact = load_verified(self._home.artifacts / record.path, self._home.cache, self._key, expected_digest=record.digest)
+                artifact = load_verified(
+                    self._home.artifacts / record.path,
+                    self._home.cache,
+                    self._key,
+                    expected_digest=record.digest,
+                    known=self._known(),
+                )
                 return self._tested(alias.model, alias.version, alias.move, artifact)
 
         return self._loads.ask(Attempt(alias.model, alias.version, alias.move), load)
@@ -132,7 +142,7 @@ class VersionLoader:
 
         def load() -> Deployment:
             with self._attempts.noted(last.model, last.version, move, try_apart):
-                artifact = load_cached(self._home.cache / last.digest, self._key)
+                artifact = load_cached(self._home.cache / last.digest, self._key, known=self._known())
                 return replace(self._tested(last.model, last.version, -1, artifact), is_degraded=True)
 
         return self._loads.ask(Attempt(last.model, last.version, None), load)
@@ -162,14 +172,22 @@ class VersionLoader:
             batcher=self._batcher,
             max_letters=self._max_letters,
         )
+        with self._lock:
+            self._loaded.update({each.digest: each for each in artifact.members or (artifact,)})
         self.versions.put(model, version, facts_of(artifact.manifest, artifact.reference, deployment.spec))
         return deployment
+
+    def _known(self) -> dict[str, LoadedArtifact]:
+        """Return by digest what is loaded here and in use."""
+        with self._lock:
+            return dict(self._loaded.items())
 
     def _find_facts(self, model: str, version: str) -> VersionFacts | None:
         try:
             record = self._registry.version(model, version)
-            manifest, folder = verify_into_cache(self._home.artifacts / record.path, self._home.cache, self._key, record.digest)
-            reference = Reference.from_json((folder / REFERENCE).read_bytes())
+            path = self._home.artifacts / record.path
+            manifest, folder, fitted = verify_fitted(path, self._home.cache, self._key, record.digest)
+            reference = Reference.from_json((fitted / REFERENCE).read_bytes())
             return facts_of(manifest, reference, parse_spec((folder / SPEC).read_text(), stored=True))
         except DatabaseUnavailableError:
             raise

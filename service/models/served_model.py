@@ -96,7 +96,7 @@ def deploy(
     batcher: Batcher,
     max_letters: int = MAX_LETTERS,
 ) -> Deployment:
-    """Let a verified artifact reproduce its golden rows, and make it a deployment.
+    """Let a verified artifact (and its members) reproduce its golden rows, and make it a deployment.
 
     Where no cost was measured, a plain pipeline is taken for expensive and a compiled model for cheap.
 
@@ -110,7 +110,7 @@ def deploy(
     pin_to_one_thread(artifact)
     artifact.self_test()
     spec = parse_spec(artifact.spec_text, stored=True)
-    cost, is_plain = artifact.cost, artifact.compiled is None
+    cost, is_plain = artifact.cost, not artifact.is_compiled
     return Deployment(
         model=model,
         version=version,
@@ -136,8 +136,10 @@ def rules_of(artifact: LoadedArtifact, spec: ModelSpec) -> LabelRules:
 
 
 def pin_to_one_thread(artifact: LoadedArtifact) -> None:
-    """Let the estimators of a pipeline use one thread: parallelism belongs to the workers."""
-    if artifact.compiled is not None:
+    """Let the estimators of a pipeline, or of the members', use one thread: parallelism belongs to the workers."""
+    for member in artifact.members:
+        pin_to_one_thread(member)
+    if artifact.members or artifact.compiled is not None:
         return
     pipeline = artifact.model.pipeline
     parameters = pipeline.get_params(deep=True) if hasattr(pipeline, "get_params") else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.prediction_log.watermark import ClockRule
 from training.artifacts.manifest import Manifest
@@ -44,6 +44,7 @@ class VersionCache:
     def __init__(self, find: Callable[[str, str], VersionFacts | None]) -> None:
         self._find = find
         self._known: dict[tuple[str, str], VersionFacts] = {}
+        self._measures: dict[str, Measures] = {}
         self._bucket_us: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -52,8 +53,9 @@ class VersionCache:
         return self._bucket_us.get(model, 86_400_000_000)
 
     def put(self, model: str, version: str, facts: VersionFacts) -> None:
-        """Remember the facts of a version that was loaded here."""
+        """Remember the facts of a version that was loaded here; versions of the same members share their measures."""
         with self._lock:
+            facts = replace(facts, measures=self._measures.setdefault(facts.measures.id, facts.measures))
             self._known[model, version] = facts
             self._bucket_us[model] = facts.bucket_us
 

@@ -1,5 +1,6 @@
 """Ask a plain pipeline in a process of its own: the monitor judges what users wrote without importing it."""
 
+import json
 import os
 import pickle
 import signal
@@ -31,10 +32,13 @@ class ModelInChild:
     ----------
     classes
         The classes in the order of the answers; None for a regression.
+    map
+        Slope and intercept of the map of its probabilities, beside what it does itself; None without.
     """
 
     folder: Path
     classes: tuple[str, ...] | None
+    map: tuple[float, float] | None = None
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def predict(self, columns: Columns) -> Prediction:
@@ -48,7 +52,8 @@ class ModelInChild:
         with tempfile.TemporaryDirectory(prefix="evergreen-ask-") as folder:
             asked, answered = Path(folder) / "columns.pickle", Path(folder) / "answer.npz"
             asked.write_bytes(pickle.dumps(columns))
-            command = [sys.executable, "-m", "training.artifacts.answer_in_child", str(self.folder.resolve()), str(asked), str(answered)]
+            paths = [str(path) for path in (self.folder.resolve(), asked, answered)]
+            command = [sys.executable, "-m", "training.artifacts.answer_in_child", json.dumps(self.map), *paths]
             try:
                 done = subprocess.run(
                     command, cwd=_ROOT, env=child_environment(), capture_output=True, timeout=self.timeout_seconds, check=False
@@ -84,11 +89,14 @@ def end_of(code: int) -> str:
         return f"died of signal {-code}"
 
 
-def _main(folder: Path, asked: Path, answered: Path) -> int:
+def _main(point: tuple[float, float] | None, folder: Path, asked: Path, answered: Path) -> int:
+    from training.fitting.calibration import mapped  # a process that only asks needs no scikit-learn
+
     manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
     if manifest.served_code is not None:
         refuse_other_code(manifest.served_code)
-    prediction = load_model(folder, Schema.from_dict(manifest.schema)).predict(pickle.loads(asked.read_bytes()))
+    model = mapped(load_model(folder, Schema.from_dict(manifest.schema)), point)
+    prediction = model.predict(pickle.loads(asked.read_bytes()))
     if prediction.probability is None:
         np.savez(answered, label=prediction.label)
     else:
@@ -98,4 +106,4 @@ def _main(folder: Path, asked: Path, answered: Path) -> int:
 
 if __name__ == "__main__":
     extend_path(folder_in(os.environ))
-    sys.exit(_main(*map(Path, sys.argv[1:])))
+    sys.exit(_main(json.loads(sys.argv[1]), *map(Path, sys.argv[2:])))

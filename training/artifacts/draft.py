@@ -1,7 +1,9 @@
 """What goes into an artifact, and its files on the disk."""
 
 import os
-from collections.abc import Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,8 @@ import joblib
 from training.artifacts.golden_rows import Golden
 from training.artifacts.manifest import FileEntry, Manifest, digest_of
 from training.artifacts.pickles import COMPILED, GOLDEN, MODEL, ORIGINAL_FILE
+from training.artifacts.signing import sign
+from training.artifacts.verification import MANIFEST, SIGNATURE
 from training.compiled.compiled_model import CompiledModel
 from training.errors import ArtifactError, EvergreenError, GoldenRowsError
 from training.fitting.fitted_model import FittedModel
@@ -145,3 +149,56 @@ def compare_stored(draft: Draft, stored: FittedModel | CompiledModel) -> None:
         raise
     except Exception as error:
         raise GoldenRowsError(f"read back from the disk, the model raises {type(error).__name__}: {error}") from error
+
+
+def save_whole(
+    model: str, home_artifacts: Path, key: bytes, fill: Callable[[Path], Manifest], check: Callable[[Path], None] | None = None
+) -> tuple[Path, Manifest]:
+    """Let a hidden folder be filled, sign it, and move it to `home_artifacts/<model>/<version>`: it is there whole or not at all.
+
+    Returns
+    -------
+    The folder, and its manifest.
+
+    Parameters
+    ----------
+    fill
+        Writes every file but the manifest into a folder and returns that.
+    check
+        Looks at the folder with its manifest before it is signed.
+
+    Raises
+    ------
+    ArtifactError
+        The disk is full or refuses.
+    """
+    folder = home_artifacts / model
+    unfinished = folder / f".draft-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished.mkdir(mode=0o700)
+        manifest = fill(unfinished)
+        content = manifest.to_json()
+        write_durably(unfinished / MANIFEST, content)
+        if check is not None:
+            check(unfinished)
+        write_durably(unfinished / SIGNATURE, sign(key, content).encode() + b"\n")
+        _sync_folder(unfinished)
+        path = folder / manifest.version
+        if not path.exists():
+            unfinished.rename(path)
+            _sync_folder(folder)
+            _sync_folder(home_artifacts)
+        return path, manifest
+    except OSError as error:
+        raise ArtifactError(f"the artifact of {model} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -96,7 +96,11 @@ def choose_golden(model: Predicts, rows: Rows, schema: Schema, count: int = 16) 
         At most so many rows.
     """
     chosen = [int(i) for i in _spread(rows, count)]
-    requests = tuple(request_row(rows.columns, int(rows.time_us[i]), i, schema) for i in chosen)
+    return answered(model, tuple(request_row(rows.columns, int(rows.time_us[i]), i, schema) for i in chosen), schema)
+
+
+def answered(model: Predicts, requests: tuple[Mapping[str, Any], ...], schema: Schema) -> Golden:
+    """Note what a model answers to rows as a client would send them."""
     prediction = model.predict(columns_of(requests, schema))
     answers = _answers(prediction)
     probabilities = None if prediction.probability is None else tuple(probability for _, probability in answers)

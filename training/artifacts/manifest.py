@@ -8,13 +8,15 @@ from hashlib import sha256
 from importlib.metadata import version as version_of
 from typing import Any, Self
 
+from training.artifacts.members import Member, refuse_wrong
 from training.clock import from_us, to_us
 from training.errors import TamperedArtifactError
 from training.json_text import from_text, to_bytes
 from training.own_code import Code
 
 LIBRARIES = ("scikit-learn", "numpy", "joblib", "scipy")
-_LATER = ("code", "original", "asked")  # fields that older manifests do not have: left out where they hold nothing, so that digests stay
+# Fields that older manifests do not have: left out where they hold nothing, so that digests stay.
+_LATER = ("code", "original", "asked", "members", "weighed_through_us", "generation")
 _TIMES = ("created", "data_start", "data_end")
 
 
@@ -41,20 +43,27 @@ class Manifest:
     data_start, data_end
         Model time of the first and the last training row.
     trained_through_us
-        Model time of the last row the fitted model has seen, calibration included; microseconds since the epoch.
+        Model time of the last row the fitted model has seen, calibration included; microseconds since the epoch. Of a version of members
+        the newest of theirs.
     data_fingerprint, schema_hash
         Digests of the training rows and of the schema, for whoever compares manifests: nothing here reads them. They stay,
         for they are in the bytes that are signed, and earlier releases take no manifest without them.
     metrics
         Hold-out metrics, name to {value, low, high, n}.
     model_sha256
-        SHA-256 of the fitted model's bytes.
+        SHA-256 of the fitted model's bytes; of a version of members that of their canonical bytes.
     code
         The code of each candidate of a user's own, by name; None without any.
     original
         Of an imported model that is refitted as what it was: `sha256` of the stored estimator, `why_not` where it cannot be.
     asked
         What the model file asks of the version beyond its defaults, such as ``{"class_weight": "balanced"}``; None for nothing.
+    members
+        Which artifacts answer in this version, together; None where it has a fitted model of its own.
+    weighed_through_us
+        Model time of the last row that weights and maps were fitted on; None where they never were.
+    generation
+        The first version with these members; None where this is it.
     """
 
     model: str
@@ -82,12 +91,17 @@ class Manifest:
     code: Mapping[str, Any] | None = None
     original: Mapping[str, Any] | None = None
     asked: Mapping[str, Any] | None = None
+    members: tuple[Member, ...] | None = None
+    weighed_through_us: int | None = None
+    generation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; times as microseconds since the epoch."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {name: value for name, value in values.items() if name not in _LATER or value is not None}
         times = {name: to_us(values[name]) for name in _TIMES}
+        if self.members is not None:
+            values["members"] = [member.to_dict() for member in self.members]
         return {**values, **times, "files": {name: {"sha256": e.sha256, "size": e.size} for name, e in self.files.items()}}
 
     def to_json(self) -> bytes:
@@ -107,9 +121,16 @@ class Manifest:
             values = from_text(content)
             times = {name: from_us(values[name]) for name in _TIMES}
             files = {name: FileEntry(entry["sha256"], entry["size"]) for name, entry in values["files"].items()}
+            if values.get("members") is not None:
+                values["members"] = tuple(map(Member.from_dict, values["members"]))
+                refuse_wrong(values["members"])
             return cls(**{**values, **times, "files": files})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise TamperedArtifactError(f"manifest.json is not a manifest: {error}") from error
+
+    def as_member(self, family: str) -> Member:
+        """Return a version with a fitted model of its own as the only member of a version: all the weight, no map."""
+        return Member(self.version, self.digest, family, self.trained_through_us, 1.0)
 
     @property
     def served_code(self) -> Code | None:

@@ -4,15 +4,16 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from hashlib import sha256
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 from training.artifacts.manifest import FileEntry, Manifest, digest_of, version_name
+from training.artifacts.members import Member, newest
 from training.artifacts.signing import is_signed
-from training.errors import ArtifactError, TamperedArtifactError, UnsignedArtifactError
+from training.errors import ArtifactError, MissingArtifactError, TamperedArtifactError, UnsignedArtifactError
 
 MANIFEST, SIGNATURE = "manifest.json", "signature"
 _MANIFEST_LIMIT_BYTES = 16 << 20
@@ -70,6 +71,72 @@ def verify_cached(folder: Path, key: bytes) -> Manifest:
             return manifest
     except OSError as error:
         raise ArtifactError(f"the cached artifact {folder.name[:12]}… cannot be read: {error.strerror}") from error
+
+
+def verify_members(
+    manifest: Manifest, source: Path | None, cache: Path, key: bytes, known: Mapping[str, Manifest] | None = None
+) -> dict[str, Manifest]:
+    """Check the members of a version, and that they are members of this one; return their manifests by digest.
+
+    Parameters
+    ----------
+    source
+        The version's folder, beside which those of its members lie; None where they are in the cache.
+    known
+        The manifests of members that were verified before, by digest: their files are not read again.
+
+    Raises
+    ------
+    MissingArtifactError
+        One is not there.
+    UnsignedArtifactError, TamperedArtifactError, ArtifactError
+        As for `verify_into_cache`; or one is of another model or contract, or has members itself. Nothing was unpickled.
+    """
+    verified: dict[str, Manifest] = {}
+    for member in manifest.members or ():
+        own = None if known is None else known.get(member.digest)
+        try:
+            verified[member.digest] = own or _verify_member(member, source, cache, key)
+            _refuse_foreign(manifest, member, verified[member.digest])
+        except ArtifactError as error:
+            raise type(error)(f"its member {member.version}: {error}") from error
+    if manifest.members is not None and manifest.trained_through_us != newest(manifest.members).trained_through_us:
+        raise TamperedArtifactError("it was trained through another moment than the newest of its members")
+    return verified
+
+
+def verify_version(source: Path, cache: Path, key: bytes, expected_digest: str | None = None) -> tuple[Manifest, Path]:
+    """Do what `verify_into_cache` does, and bring the members of the version into the cache too."""
+    manifest, folder = verify_into_cache(source, cache, key, expected_digest)
+    verify_members(manifest, source, cache, key)
+    return manifest, folder
+
+
+def verify_fitted(source: Path, cache: Path, key: bytes, expected_digest: str | None = None) -> tuple[Manifest, Path, Path]:
+    """Do what `verify_into_cache` does; return, third, the folder that has what only a fitted model has: of members the newest's."""
+    manifest, folder = verify_into_cache(source, cache, key, expected_digest)
+    if manifest.members is None:
+        return manifest, folder, folder
+    member = newest(manifest.members)
+    return manifest, folder, verify_into_cache(source.parent / member.version, cache, key, member.digest)[1]
+
+
+def _verify_member(member: Member, source: Path | None, cache: Path, key: bytes) -> Manifest:
+    path = cache / member.digest if source is None else source.parent / member.version
+    if not path.is_symlink() and not path.exists():
+        raise MissingArtifactError(f"{path} is missing")
+    return verify_cached(path, key) if source is None else verify_into_cache(path, cache, key, member.digest)[0]
+
+
+def _refuse_foreign(manifest: Manifest, member: Member, own: Manifest) -> None:
+    if own.model != manifest.model:
+        raise TamperedArtifactError(f"it is a version of {own.model}, wanted one of {manifest.model}")
+    if own.members is not None:
+        raise TamperedArtifactError("it has members itself")
+    if own.contract_hash != manifest.contract_hash:
+        raise TamperedArtifactError("it answers other requests: its contract is another")
+    if own.trained_through_us != member.trained_through_us:
+        raise TamperedArtifactError(f"it was trained through {own.trained_through_us}, not through {member.trained_through_us}")
 
 
 def carries_signature(source: Path, key: bytes, expected_digest: str) -> bool | None:

@@ -1,4 +1,4 @@
-"""The map from a pipeline's probabilities to calibrated ones; `training.fitting.calibration` learns it."""
+"""The map from a model's answers to calibrated ones; `training.fitting.calibration` learns that of its probabilities."""
 
 from __future__ import annotations
 
@@ -43,3 +43,32 @@ def remap(probability: Floats, slope: float, intercept: Intercept) -> Floats:
         logit[:, 1] += intercept
     exp = np.exp(logit - logit.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
+def mapped_values(values: Floats, slope: float, intercept: Intercept) -> Floats:
+    """Map the values of a regression, shape (n,).
+
+    Examples
+    --------
+    >>> mapped_values(np.array([1.0, 2.0]), 1.5, 1.0).tolist()
+    [2.5, 4.0]
+    """
+    return np.asarray(intercept + slope * values, dtype=np.float64)
+
+
+def refuse_intercept(intercept: float, k: int) -> None:
+    """Refuse the intercept of a map of the probabilities of k classes where there are more than two.
+
+    Raises
+    ------
+    ValueError
+        There is one.
+
+    Examples
+    --------
+    >>> refuse_intercept(0.5, 3)
+    Traceback (most recent call last):
+    ValueError: a map of 3 classes has no intercept, this one has 0.5
+    """
+    if k != 2 and intercept != 0.0:
+        raise ValueError(f"a map of {k} classes has no intercept, this one has {intercept}")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.compiled.calibration_map import Map, remap
+from training.compiled.calibration_map import Map, composed, mapped_values, refuse_intercept, remap
 from training.compiled.linear import ConstantEngine, LinearEngine
 from training.compiled.parity import ParityReport
 from training.compiled.preparation import Floats
@@ -60,7 +60,7 @@ class CompiledModel:
     order
         The engine's column of each class; None when it has them in that order already.
     calibration
-        Slope and intercept (of several classes perhaps one each) of the map of probabilities; None without.
+        Slope and intercept (of several classes perhaps one each) of the map of probabilities, or of values; None without.
     parity
         The proof that it says what scikit-learn says.
     costs
@@ -78,13 +78,28 @@ class CompiledModel:
         """Predict n rows given as columns; the values must already fit the schema."""
         answer = self.engine.answer(columns, count_rows(columns))
         if self.classes is None:
-            return Prediction(answer)
+            return Prediction(answer if self.calibration is None else mapped_values(answer, *self.calibration))
         if self.calibration is not None:
             answer = remap(answer, *self.calibration)
         if self.order is not None:
             answer = answer[:, self.order]
         codes = decide(answer, self.costs)
         return Prediction(self._labels[codes], answer, self.classes, codes)
+
+    def mapped(self, slope: float, intercept: float) -> CompiledModel:
+        """Return a model with its answers mapped further: values, or probabilities, of which the intercept moves the last of two classes.
+
+        What it does itself and this are one map then, so that it is as fast as without.
+
+        Raises
+        ------
+        ValueError
+            There is an intercept, and there are more than two classes.
+        """
+        if self.classes is not None:
+            refuse_intercept(intercept, len(self.classes))
+        more = slope, -intercept if self.order == (1, 0) else intercept
+        return replace(self, calibration=more if self.calibration is None else composed(self.calibration, more))
 
     @cached_property
     def _labels(self) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Self
@@ -52,6 +52,20 @@ class Cost:
         """Estimate a call with so many rows, on a straight line through the two that were measured."""
         each = max(0.0, self.many_seconds - self.one_seconds) / (MANY - 1)
         return self.one_seconds + each * (n_rows - 1)
+
+    @classmethod
+    def total(cls, costs: Sequence[Self | None]) -> Self | None:
+        """Return what calls cost that are made after each other; None where one was not measured.
+
+        Examples
+        --------
+        >>> Cost.total([Cost(0.25, 0.5), Cost(0.5, 1.0)]), Cost.total([Cost(0.25, 0.5), None])
+        (Cost(one_seconds=0.75, many_seconds=1.5), None)
+        """
+        known = [cost for cost in costs if cost is not None]
+        if len(known) < len(costs):
+            return None
+        return cls(sum(cost.one_seconds for cost in known), sum(cost.many_seconds for cost in known))
 
     @property
     def sentence(self) -> str:

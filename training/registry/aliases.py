@@ -12,8 +12,10 @@ from training.registry.tables import AliasRecord, Cause, ModelRecord, VersionRec
 from training.storage.database import upsert
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-PROMOTE, REFUSE, REMOVE = "promote", "refuse", "remove"
-MOVES = (PROMOTE, "rollback")
+PROMOTE, ROLL_BACK, REWEIGH, REFUSE, REMOVE = "promote", "rollback", "reweigh", "refuse", "remove"
+CHANGES = (PROMOTE, ROLL_BACK)
+"""The moves of the champion to other members, or to a version by hand."""
+MOVES = (*CHANGES, REWEIGH)
 
 
 def promote(
@@ -30,7 +32,7 @@ def promote(
     challenger = find_alias(connection, model, CHALLENGER)
     if challenger is not None and challenger.version == version:
         point(connection, model, CHALLENGER, None, at_us)
-    write_line(connection, model, "promote", version, expected, cause.with_evidence(forced=True) if force else cause, at_us)
+    write_line(connection, model, PROMOTE, version, expected, cause.with_evidence(forced=True) if force else cause, at_us)
     return _champion(connection, model)
 
 
@@ -44,12 +46,43 @@ def roll_back(connection: sa.Connection, model: str, expected: str | None, cause
         raise UnknownVersionError(f"{model} has no previous champion to roll back to")
     _swap(connection, model, stack[-2], expected, at_us)
     point(connection, model, PREVIOUS, stack[-3] if len(stack) > 2 else None, at_us)
-    write_line(connection, model, "rollback", stack[-2], expected, cause, at_us)
+    write_line(connection, model, ROLL_BACK, stack[-2], expected, cause, at_us)
     return _champion(connection, model)
+
+
+def reweigh(connection: sa.Connection, model: str, version: str, expected: str, cause: Cause, at_us: int) -> AliasRecord:
+    """Move the champion from `expected` to a version of its generation and write it into the ledger; see `Registry.reweigh`."""
+    record = present_version(connection, model, version)
+    if version == expected:
+        raise RegistryError(f"{version} is the champion of {model} already")
+    before = known_version(connection, model, expected)
+    if record.generation != before.generation or record.member_digests != before.member_digests:
+        raise RegistryError(
+            f"{version} of {model} has other members than {expected}: its generation is {record.generation}, not {before.generation}; "
+            "that is a promotion, and no reweigh"
+        )
+    if record.contract_hash != before.contract_hash:
+        raise ContractChangedError(f"version {version} of {model} has another request contract than the champion {expected}")
+    _swap(connection, model, version, expected, at_us)
+    write_line(connection, model, REWEIGH, version, expected, cause, at_us)
+    return _champion(connection, model)
+
+
+def last_promotion(connection: sa.Connection, model: str, version: str) -> sa.Row[Any] | None:
+    """Return the last ledger line that promoted a version of the same generation as a version; None where there is none."""
+    generation = known_version(connection, model, version).generation
+    line = tables.ledger.c
+    lines = sa.select(tables.ledger).where(line.model == model, line.action == PROMOTE).order_by(line.seq.desc())
+    for row in connection.execute(lines).all():
+        if row.version == version or known_version(connection, model, row.version).generation == generation:
+            return row
+    return None
 
 
 def champions(moves: Iterable[Any], removed: Container[str] = ()) -> list[str]:
     """Return the stack of champions after some moves, the present one last, without those that were removed since.
+
+    A reweigh takes the place of the version it moves the champion from: what is below it is of the generation before.
 
     Parameters
     ----------
@@ -63,13 +96,15 @@ def champions(moves: Iterable[Any], removed: Container[str] = ()) -> list[str]:
     ['a']
     >>> champions([Line(action="promote", version=version) for version in "abc"], {"b"})
     ['a', 'c']
+    >>> champions([Line(action=action, version=version) for action, version in [("promote", "a"), ("reweigh", "b"), ("promote", "c")]])
+    ['b', 'c']
     """
     stack: list[str] = []
     for move in moves:
-        if move.action == "promote":
-            stack.append(move.version)
-        else:
+        if move.action != PROMOTE:
             stack.pop()
+        if move.action != ROLL_BACK:
+            stack.append(move.version)
     left = [version for version in stack if version not in removed]
     return [version for place, version in enumerate(left) if place == 0 or version != left[place - 1]]
 

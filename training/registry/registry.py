@@ -16,7 +16,6 @@ from training.registry.aliases import (
     CHAMPION,
     MOVES,
     PREVIOUS,
-    PROMOTE,
     REMOVE,
     find_alias,
     known_model,
@@ -220,6 +219,39 @@ class Registry:
         with self._writing(guard) as connection:
             return aliases.promote(connection, model, version, expected, cause, _us(now), force=force)
 
+    def reweigh(
+        self,
+        model: str,
+        version: str,
+        *,
+        expected: str,
+        cause: Cause,
+        now: datetime | None = None,
+        guard: Guard | None = None,
+    ) -> AliasRecord:
+        """Make a version with other weights or maps of the same members the champion, if the champion is still the one that was weighed.
+
+        `previous` stays, and so does what `roll_back` goes back to: the version before this generation.
+
+        Parameters
+        ----------
+        expected
+            The champion the weights were fitted against; of the same generation.
+
+        Raises
+        ------
+        StalePromotionError
+            The champion is another one by now.
+        ContractChangedError
+            The version answers other requests than the champion.
+        UnknownVersionError
+            One of the two is not registered.
+        RegistryError
+            The version is of another generation, or the champion already.
+        """
+        with self._writing(guard) as connection:
+            return aliases.reweigh(connection, model, version, expected, cause, _us(now))
+
     def roll_back(
         self,
         model: str,
@@ -229,7 +261,7 @@ class Registry:
         now: datetime | None = None,
         guard: Guard | None = None,
     ) -> AliasRecord:
-        """Undo the last promotion: the version before it is the champion again.
+        """Undo the last promotion: the version before it is the champion again, as it was weighed last.
 
         Promotions are a stack: after A, B, C were promoted, rolling back gives champion B with previous A, rolling back
         again gives champion A with no previous. The version rolled back from is never `previous`, so that a second roll
@@ -305,8 +337,10 @@ class Registry:
             return [LedgerEntry.of(row) for row in connection.execute(statement)]
 
     def last_promotion(self, model: str, version: str) -> LedgerEntry | None:
-        """Return the line of the last promotion of a version, with the evidence it stood on; None where it never was champion."""
-        return self.last_line(model, PROMOTE, version)
+        """Return the line of the last promotion of a version, or of one of its generation, with the evidence it stood on; None without."""
+        with self._reading() as connection:
+            row = aliases.last_promotion(connection, model, version)
+        return None if row is None else LedgerEntry.of(row)
 
     def last_line(self, model: str, action: str, version: str | None = None) -> LedgerEntry | None:
         """Return the newest line of an action, also of one version only; None where there is none."""

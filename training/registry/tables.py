@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from training.artifacts.members import Member
 from training.clock import from_us
 from training.json_text import from_text
 
@@ -137,6 +138,21 @@ class VersionRecord:
         """The hold-out metrics of the manifest, name to {value, low, high, n}."""
         metrics: Mapping[str, Any] = self.manifest.get("metrics", {})
         return metrics
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Which artifacts answer in this version; none where it has a fitted model of its own."""
+        return tuple(map(Member.from_dict, self.manifest.get("members") or ()))
+
+    @property
+    def member_digests(self) -> frozenset[str]:
+        """The digests of what answers: of its members, or its own."""
+        return frozenset(member["digest"] for member in self.manifest.get("members") or ()) or frozenset({self.digest})
+
+    @property
+    def generation(self) -> str:
+        """The first version with the same members; a reweigh makes another version of the same generation."""
+        return self.manifest.get("generation") or self.version
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -42,7 +43,7 @@ class Spec:
     text: str = "model: bikes\n"
 
 
-def make_artifact(number: int, schema: Schema = SCHEMA, model: str = "bikes", algorithm: str = "linear") -> Artifact:
+def make_artifact(number: int, schema: Schema = SCHEMA, model: str = "bikes", algorithm: str = "linear", **more: Any) -> Artifact:
     manifest = Manifest(
         model=model,
         created=NOW + number * HOUR,
@@ -66,6 +67,7 @@ def make_artifact(number: int, schema: Schema = SCHEMA, model: str = "bikes", al
         bins_id="b",
         model_sha256="m",
         files={},
+        **more,
     )
     return Artifact(Path("/elsewhere") / manifest.version, manifest, manifest.digest)
 
@@ -85,6 +87,12 @@ def registry(database: Database) -> Registry:
 @pytest.fixture
 def promote(registry: Registry) -> Callable[..., object]:
     return partial(registry.promote, "bikes", cause=Cause("gate", "better"), now=NOW)
+
+
+def weighed(number: int, *members: Artifact, generation: str | None = None) -> Artifact:
+    """A version of members, all of one weight."""
+    share = [replace(each.manifest.as_member("all"), weight=1 / len(members)) for each in members]
+    return make_artifact(number, members=tuple(share), generation=generation)
 
 
 def champion(registry: Registry) -> str | None:
@@ -370,3 +378,119 @@ def test_a_registry_is_made_while_the_database_is_gone(tmp_path: Path) -> None:
         registry.aliases()
 
     database.close()
+
+
+# ---- other weights of the same members ---------------------------------------------------------------------------------
+
+AGAIN = [weighed(number, A, generation=A.version) for number in (11, 12)]
+BOTH = weighed(20, A, B)
+BOTH_AGAIN = [weighed(number, A, B, generation=BOTH.version) for number in (21, 22)]
+
+
+@pytest.fixture
+def reweigh(registry: Registry) -> Callable[..., object]:
+    for artifact in (*AGAIN, BOTH, *BOTH_AGAIN):
+        registry.register(artifact, cause=Cause("monitor", "weighed"), now=NOW)
+    return partial(registry.reweigh, "bikes", cause=Cause("monitor", "newer labels", {"moved": 0.2}), now=NOW + HOUR)
+
+
+def test_a_version_is_of_its_own_generation_or_of_that_it_names(registry: Registry, reweigh: Callable[..., object]) -> None:
+    names = [registry.version("bikes", each.version).generation for each in (A, *AGAIN, BOTH, *BOTH_AGAIN)]
+
+    assert names == [A.version] * 3 + [BOTH.version] * 3
+    assert [member.version for member in registry.version("bikes", BOTH.version).members] == [A.version, B.version]
+    assert registry.version("bikes", A.version).members == ()
+
+
+def test_a_reweigh_moves_the_champion_and_leaves_previous(
+    registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
+) -> None:
+    promote(A.version, expected=None)
+    promote(BOTH.version, expected=A.version)
+
+    reweigh(BOTH_AGAIN[0].version, expected=BOTH.version)
+
+    entry = registry.ledger("bikes", 1)[0]
+    assert (champion(registry), previous(registry)) == (BOTH_AGAIN[0].version, A.version)
+    assert (entry.action, entry.version, entry.previous) == ("reweigh", BOTH_AGAIN[0].version, BOTH.version)
+    assert (entry.who, entry.evidence) == ("monitor", {"moved": 0.2})
+    assert registry.alias("bikes", "champion").move == 3  # type: ignore[union-attr]
+
+
+def test_a_version_of_members_is_rolled_back_to_the_generation_before_as_it_was_weighed_last(
+    registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
+) -> None:
+    roll_back = partial(registry.roll_back, "bikes", cause=Cause("ann", "complaints"), now=NOW)
+    promote(A.version, expected=None)
+    [reweigh(new.version, expected=old.version) for old, new in zip((A, AGAIN[0]), AGAIN, strict=True)]
+    promote(BOTH.version, expected=AGAIN[1].version)
+    [reweigh(new.version, expected=old.version) for old, new in zip((BOTH, BOTH_AGAIN[0]), BOTH_AGAIN, strict=True)]
+
+    roll_back(expected=BOTH_AGAIN[1].version)
+
+    assert (champion(registry), previous(registry)) == (AGAIN[1].version, None)
+    with pytest.raises(UnknownVersionError, match="no previous champion"):
+        roll_back(expected=AGAIN[1].version)
+
+
+def test_a_reweigh_against_another_champion_is_refused(
+    registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
+) -> None:
+    promote(A.version, expected=None)
+    reweigh(AGAIN[0].version, expected=A.version)
+    before = registry.ledger()
+
+    with pytest.raises(StalePromotionError, match=f"champion of bikes is {AGAIN[0].version}"):
+        reweigh(AGAIN[1].version, expected=A.version)
+
+    assert (champion(registry), registry.ledger()) == (AGAIN[0].version, before)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "words"),
+    [
+        (BOTH, "has other members than"),
+        (weighed(30, B, generation=A.version), "has other members than"),
+        (A, "is the champion of bikes already"),
+    ],
+    ids=["generation", "members", "itself"],
+)
+def test_what_is_no_reweigh_is_refused(
+    artifact: Artifact, words: str, registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
+) -> None:
+    registry.register(artifact, cause=Cause("monitor", "weighed"), now=NOW)
+    promote(A.version, expected=None)
+
+    with pytest.raises(RegistryError, match=words):
+        reweigh(artifact.version, expected=A.version)
+
+    assert champion(registry) == A.version
+
+
+def test_a_guard_that_raises_stops_a_reweigh(registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]) -> None:
+    def refuse(connection: sa.Connection) -> None:
+        raise PermissionError("the lease is lost")
+
+    promote(A.version, expected=None)
+
+    with pytest.raises(PermissionError):
+        reweigh(AGAIN[0].version, expected=A.version, guard=refuse)
+
+    assert champion(registry) == A.version
+
+
+def test_the_last_promotion_of_a_version_is_that_of_its_generation(
+    registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
+) -> None:
+    promote(A.version, expected=None)
+    promote(BOTH.version, expected=A.version)
+    reweigh(BOTH_AGAIN[0].version, expected=BOTH.version)
+
+    lines = [registry.last_promotion("bikes", each.version) for each in (BOTH_AGAIN[0], A, C)]
+
+    assert [line and line.version for line in lines] == [BOTH.version, A.version, None]
+
+
+def test_only_the_move_writes_a_reweigh(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="a reweigh is written by the move itself"):
+        registry.record("bikes", "reweigh", version=B.version, cause=Cause("x", ""), now=NOW)
