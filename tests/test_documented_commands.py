@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,11 +78,20 @@ def test_a_command_that_is_shown_is_taken(where: str, module: str, arguments: li
 
 
 @pytest.mark.parametrize(("where", "words"), mentions())
-def test_a_command_that_is_mentioned_has_its_verb_and_options(where: str, words: str) -> None:
-    command, rest = walk([word.strip("[].") for word in words.split()])
+def test_a_command_that_is_mentioned_has_its_verb_options_and_arguments(where: str, words: str) -> None:
+    command, rest = walk([word.strip("[].") for word in shlex.split(words)])
     known = {option for parameter in (*command.params, *evergreen.params) for option in (*parameter.opts, "--help")}
 
     assert [word for word in rest if word.startswith("-") and word not in known] == []
+    assert len(places(command, rest)) <= sum(
+        len(rest) if each.nargs < 0 else each.nargs for each in command.params if each.param_type_name == "argument"
+    )
+
+
+def places(command: click.Command, words: list[str]) -> list[str]:
+    """Return the words that are neither options nor their values."""
+    with_value = {name for each in command.params if isinstance(each, click.Option) and not each.is_flag for name in each.opts}
+    return [word for before, word in zip(["", *words], words, strict=False) if not word.startswith("-") and before not in with_value]
 
 
 def test_commands_are_shown_on_the_pages_that_tell_how_to_run() -> None:

@@ -1,4 +1,4 @@
-"""The table of drills is whole: each alert is drilled or said not to be, and filled by what the drills measured."""
+"""The table of drills is whole: each alert is drilled, and each row filled by what the drills measured."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ IN_TABLE = [row[0].strip("`") for row in rows(TEXT)]
 LINE = '{"alert": "EvergreenBlind", "fires": 99.4, "ends": 7.0, "spared": []}'
 
 
-def test_each_alert_is_drilled_or_said_not_to_be() -> None:
-    [sentence] = re.findall(r"^Not drilled[^\n]*(?:\n[^\n]+)*", TEXT, re.MULTILINE)
-
-    assert sorted([*IN_TABLE, *re.findall(r"`(Evergreen\w+)`", sentence)]) == sorted(ALERTS)
+def test_each_alert_is_drilled() -> None:
+    assert sorted(IN_TABLE) == sorted(ALERTS)
 
 
 def test_each_row_has_a_drill_that_waits_for_its_alert_and_each_drill_a_row() -> None:

@@ -33,7 +33,7 @@ from training.registry.tables import Cause, VersionRecord
 from training.run import train, wrap_imported
 from training.schema.rows import Rows
 from training.settings import Home
-from training.storage.database import open_database
+from training.storage.database import Database, open_database
 
 REPORT = "EVERGREEN_DRILL_REPORT"
 CAUSE = Cause("somebody", "a drill")
@@ -77,8 +77,8 @@ class Traffic:
         Of so many rows one is labelled.
     flips
         Whether the labels are the opposite.
-    rests
-        Whether nothing is sent.
+    extra
+        So many rows more are sent with the next one; they are labelled as all are.
     day
         The day that is being sent.
     statuses
@@ -98,7 +98,9 @@ class Traffic:
         self.bend: Bend = dict
         self.labels_one_in = 1
         self.flips = False
-        self.rests = False
+        self._goes_on, self._rests = threading.Event(), threading.Event()
+        self._goes_on.set()
+        self.extra = 0
         self.day = HISTORY_DAYS
         self.statuses: Counter[int] = Counter()
         self.error: BaseException | None = None
@@ -127,24 +129,37 @@ class Traffic:
             until(lambda day=day: self.day >= day or self.error, lambda: f"a day after {self.day}; {self.statuses}")  # type: ignore[misc]
         assert self.error is None, self.error
 
+    def rest(self) -> None:
+        """Send nothing any more; what was sent is answered when this returns."""
+        self._rests.clear()
+        self._goes_on.clear()
+        assert self._rests.wait(PATIENCE_SECONDS), "the traffic waits for an answer"
+
+    def go_on(self) -> None:
+        """Send again."""
+        self._goes_on.set()
+
     def _run(self) -> None:
         try:
             due, place = time.monotonic(), 0
             while not self._stopping.wait(max(0.0, due - time.monotonic())):
                 due = max(due + self._gap, time.monotonic() - 1.0)
-                if not self.rests:
-                    self._send(place)
-                    place += 1
+                if not self._goes_on.is_set():
+                    self._rests.set()
+                    continue
+                self._send(place)
+                place += 1
         except BaseException as error:  # noqa: BLE001 - raised where the traffic is left
             self.error = error
 
     def _send(self, place: int) -> None:
         self.day = HISTORY_DAYS + place // A_DAY
-        row = self.bend(self._rows[place])
-        label = self._labels[place]
-        answer = self._ask("/models/rain/predict", {"rows": [row]})
+        places, self.extra = [place, *range(len(self._rows) - self.extra, len(self._rows))], 0
+        rows = [self.bend({**self._rows[each], "at": self._rows[place]["at"]}) for each in places]
+        answer = self._ask("/models/rain/predict", {"rows": rows})
         if answer is not None:
-            self._ids.setdefault(self.day, []).append((answer["predictions"][0]["id"], label))
+            ids = [prediction["id"] for prediction in answer["predictions"]]
+            self._ids.setdefault(self.day, []).extend(zip(ids, (self._labels[each] for each in places), strict=True))
         after = self.labelled_after
         if place % A_DAY == A_DAY // 2 and after is not None:
             for day in [day for day in self._ids if day <= self.day - after]:
@@ -188,6 +203,8 @@ class Drill:
 
     Attributes
     ----------
+    model_file
+        Its text.
     environment
         Of both processes.
     began
@@ -195,6 +212,7 @@ class Drill:
     """
 
     home: Path
+    model_file: str
     binds: Mapping[str, str]
     environment: dict[str, str]
     processes: Processes
@@ -235,20 +253,26 @@ class Drill:
         return int(self.binds["service"].rpartition(":")[2])
 
     @contextmanager
+    def database(self, lock_timeout_seconds: float = PATIENCE_SECONDS) -> Iterator[Database]:
+        """Open the database of a home on SQLite."""
+        with closing(open_database(f"sqlite:///{self.home / 'evergreen.db'}", lock_timeout_seconds=lock_timeout_seconds)) as database:
+            yield database
+
+    @contextmanager
     def registry(self) -> Iterator[Registry]:
-        """Open the registry of a home on SQLite."""
-        with closing(open_database(f"sqlite:///{self.home / 'evergreen.db'}")) as database:
+        """Open its registry."""
+        with self.database() as database:
             yield Registry(database)
 
     def trained_aside(self, registry: Registry) -> VersionRecord:
         """Train and register a version that answers nothing."""
-        rows, spec = weather(9, 0, HISTORY_DAYS), parse_spec(DRILLED)
+        rows, spec = weather(9, 0, HISTORY_DAYS), parse_spec(self.model_file)
         made = train(rows, spec, home=Home(self.home), registry=registry, now=datetime.now(UTC))
         return registry.version("rain", made.version)
 
     def imported(self, registry: Registry, pipeline: Any) -> VersionRecord:
         """Register a version of a pipeline that answers nothing."""
-        rows, spec = weather(9, 0, HISTORY_DAYS), parse_spec(DRILLED)
+        rows, spec = weather(9, 0, HISTORY_DAYS), parse_spec(self.model_file)
         made = wrap_imported(pipeline, spec, rows, home=Home(self.home), registry=registry, now=datetime.now(UTC))
         return registry.version("rain", made.version)
 
@@ -262,9 +286,9 @@ class Drill:
         """Have a version answer."""
         registry.promote("rain", version.version, expected=self.champion(registry), cause=CAUSE)
 
-    def evergreen(self, *arguments: str) -> None:
-        """Run a command of ours."""
-        command = [sys.executable, "-m", "monitoring.cli", "--home", str(self.home), *arguments]
+    def evergreen(self, *arguments: str, home: Path | None = None) -> None:
+        """Run a command of ours, on this home or another."""
+        command = [sys.executable, "-m", "monitoring.cli", "--home", str(home or self.home), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -272,6 +296,16 @@ class Drill:
         """Start a part of Evergreen that is gone."""
         processes = self.stack.enter_context(Processes(self.environment, self.home / "logs"))
         processes.start(part, self.binds[part])
+
+    def start_replica(self, home: Path) -> None:
+        """Start another service over a home, and have it scraped too."""
+        bind = f"127.0.0.1:{free_port()}"
+        processes = self.stack.enter_context(
+            Processes(self.environment | {"EVERGREEN_HOME": str(home), "EVERGREEN_BIND": bind}, home / "logs")
+        )
+        processes.start("service", bind)
+        processes.wait_ready("service", "/readyz", seconds=PATIENCE_SECONDS)
+        self.observed.prometheus.scrape_also("evergreen-service", bind)
 
 
 Begin = Callable[..., Drill]
@@ -287,7 +321,13 @@ def drilling(
     labelled_after: int = 1,
     **variables: str,
 ) -> Iterator[Drill]:
-    """Run service and monitor over a new home, send traffic, watch; the first slots are judged when the block begins."""
+    """Run service and monitor over a new home, send traffic, watch; the first slots are judged when the block begins.
+
+    Parameters
+    ----------
+    variables
+        Of the environment of both.
+    """
     binds = {part: f"127.0.0.1:{free_port()}" for part in ("service", "monitoring")}
     world = make_world(folder, model_file, HISTORY_DAYS, database_url or None, once)
     world.close()
@@ -301,7 +341,7 @@ def drilling(
         "EVERGREEN_ALIAS_POLL_SECONDS": "0.1",
         "PYTHONUNBUFFERED": "1",
         **({"EVERGREEN_DATABASE_URL": database_url} if database_url else {}),
-        **{f"EVERGREEN_{name}": value for name, value in variables.items()},
+        **variables,
     }
     with ExitStack() as stack:
         processes = stack.enter_context(Processes(environment, home / "logs"))
@@ -315,4 +355,4 @@ def drilling(
         observed = stack.enter_context(observing(targets, folder))
         judged = "evergreen:request_errors:ratio_rate6h and on() evergreen_verdict"
         until(lambda: observed.prometheus.ask(judged), "the rules are in force, and a slot is judged")
-        yield Drill(home, binds, environment, processes, traffic, observed, stack)
+        yield Drill(home, model_file, binds, environment, processes, traffic, observed, stack)

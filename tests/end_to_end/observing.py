@@ -35,6 +35,7 @@ class Prometheus:
     """One that runs."""
 
     url: str
+    config: Path
 
     def ask(self, expr: str) -> list[tuple[dict[str, str], float]]:
         """Return the labels and the value of every series of an instant query."""
@@ -61,9 +62,23 @@ class Prometheus:
         """Return whether it has scraped service and monitor."""
         return sorted((labels["job"], up) for labels, up in self.ask("up")) == [("evergreen-monitor", 1.0), ("evergreen-service", 1.0)]
 
+    def reaches_alertmanager(self) -> bool:
+        """Return whether it knows where to send alerts."""
+        return bool(httpx.get(f"{self.url}/api/v1/alertmanagers", timeout=60).json()["data"]["activeAlertmanagers"])
+
     def reload(self) -> None:
-        """Have it read configuration and rules anew."""
+        """Have it read configuration and rules anew; for some seconds it knows no Alertmanager after that, and tells nobody."""
         httpx.post(f"{self.url}/-/reload", timeout=60).raise_for_status()
+        until(self.reaches_alertmanager, "Prometheus knows its Alertmanager")
+
+    def scrape_also(self, job: str, address: str) -> None:
+        """Scrape one more of a job."""
+        config = yaml.safe_load(self.config.read_text())
+        [targets] = [one["static_configs"][0]["targets"] for one in config["scrape_configs"] if one["job_name"] == job]
+        targets.append(address)
+        self.config.write_text(yaml.safe_dump(config))
+        self.reload()
+        until(lambda: self.ask(f'up{{instance="{address}"}} == 1'), f"{address} is scraped")
 
     def alerts(self) -> dict[str, str]:
         """Return what is pending or firing now."""
@@ -100,10 +115,10 @@ def configuration(targets: Mapping[str, str], rules: Path, interval: str, alertm
 @contextmanager
 def running_prometheus(folder: Path, config: str, *options: str) -> Iterator[Prometheus]:
     """Run Prometheus until the block ends; it has scraped all its targets when the block begins."""
-    (folder / "prometheus.yml").write_text(config)
+    (path := folder / "prometheus.yml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
-    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}", *options]
-    prometheus = Prometheus(f"http://{address}")
+    command = ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={folder / 'data'}", *options]
+    prometheus = Prometheus(f"http://{address}", path)
     with running([*command, f"--web.listen-address={address}", "--web.enable-lifecycle"], folder / "prometheus.log"):
         until(prometheus.is_ready, (folder / "prometheus.log").read_text)
         until(prometheus.reaches_all, lambda: str(prometheus.ask("up")))
@@ -175,8 +190,8 @@ def observing(targets: Mapping[str, str], folder: Path) -> Iterator[Observed]:
             running([*command, "--cluster.listen-address=", f"--web.listen-address={address}"], folder / "alertmanager.log")
         )
         config = configuration(targets, folder / "rules.yml", "1s", address)
-        lookback = f"--query.lookback-delta={sooner('5m')}"
-        prometheus = stack.enter_context(running_prometheus(folder, config, lookback))
+        durations = f"--query.lookback-delta={sooner('5m')}", f"--rules.alert.resend-delay={sooner('1m')}"
+        prometheus = stack.enter_context(running_prometheus(folder, config, *durations))
         (folder / "rules.yml").write_text(yaml.safe_dump(sooner_rules(yaml.safe_load((SHIPPED / "rules.yml").read_text()))))
         prometheus.reload()
         yield Observed(prometheus, hook)

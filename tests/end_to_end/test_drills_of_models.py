@@ -8,14 +8,25 @@ time passes by the traffic, a day a second. All else is as it is in production.
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+import pytest
 
-from tests.end_to_end.drilling import DRILL, DRILLED, Begin, Drill
+from tests.end_to_end.drilling import CAUSE, DRILL, DRILLED, NOTIFIES, Begin, Drill
+from tests.monitoring.watched import build_clock
 from tests.patience import until
 
 pytestmark = DRILL
+
+BY_ARRIVAL = (
+    NOTIFIES.replace("  time: {column: at, kind: ordinal, origin: 1970-01-01, step: 1m}\n", "")
+    .replace("labels: {delay: 1d}", "labels: {delay: 5s}")
+    .replace("every: 7d, window: 14d, bucket: 1d", "every: 1m, window: 2m, bucket: 1m")
+)
+MORE_THAN_AN_HOUR = 3700  # twice the shortest silence that is not usual, of the clock of service and monitor
 
 
 def test_no_labels_come_any_more(drill: Begin) -> None:
@@ -95,6 +106,45 @@ def test_a_column_moves(drill: Begin) -> None:
     scene.traffic.bend = dict
 
     assert scene.mended() == ({"EvergreenDrift"}, set())
+
+
+def test_answers_get_worse(drill: Begin) -> None:
+    scene = drill(model_file=NOTIFIES)
+    scene.traffic.pass_days(45)  # of which the baseline is made
+
+    scene.begin()
+    scene.traffic.flips = True
+    scene.wait_for("EvergreenPerformance")
+    scene.traffic.flips = False
+
+    assert scene.mended() == ({"EvergreenPerformance"}, set())
+
+
+def test_a_promotion_is_taken_back(drill: Begin) -> None:
+    scene = drill()
+    with scene.registry() as registry:
+        other = scene.trained_aside(registry)
+        scene.promote(registry, other)
+
+        scene.begin()
+        registry.roll_back("rain", expected=other.version, cause=CAUSE)
+    scene.wait_for("EvergreenRolledBack")
+
+    assert scene.mended() == ({"EvergreenRolledBack"}, set())
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc), so no hour that passes at once")
+def test_no_rows_come_any_more(drill: Begin, tmp_path: Path) -> None:
+    build_clock(tmp_path)
+    scene = drill(model_file=BY_ARRIVAL, LD_PRELOAD=str(tmp_path / "clock.so"), STEPPING_CLOCK=str(tmp_path / "step"))
+
+    scene.begin()
+    scene.traffic.rest()
+    (tmp_path / "step").write_text(str(MORE_THAN_AN_HOUR))
+    scene.wait_for("EvergreenSilence")
+    scene.traffic.go_on()
+
+    assert scene.mended() == ({"EvergreenSilence"}, set())
 
 
 def kill_trainings(scene: Drill) -> bool:
