@@ -191,7 +191,7 @@ def _episode(one: Mapping[str, Any]) -> str:
 
 
 def versions_of(bench: Workbench, model: str) -> list[dict[str, Any]]:
-    """List the versions of a model, the newest last."""
+    """List the versions of a model, the newest last; one of members has no score of its own, it was weighed on rows of the log."""
     spec = bench.spec(model)
     metric = spec.metric
     aliases = {alias.version: alias.alias for alias in bench.registry.aliases() if alias.model == model}
@@ -200,12 +200,14 @@ def versions_of(bench: Workbench, model: str) -> list[dict[str, Any]]:
             "version": record.version,
             "alias": aliases.get(record.version),
             "algorithm": record.manifest.get("algorithm"),
-            "score": _value(record.metrics, metric),
+            "score": None if record.members else _value(record.metrics, metric),
             "metric": metric,
             "trained_through": _moment(record.manifest.get("trained_through_us"), spec.schema),
             "created": record.created,
             "parent": record.parent,
             "digest": record.digest,
+            "generation": record.generation,
+            "members": [member.to_dict() for member in record.members],
         }
         for record in sorted(bench.registry.versions(model), key=lambda record: record.created)
     ]
@@ -250,11 +252,16 @@ def verified_card(bench: Workbench, record: VersionRecord, *, as_page: bool = Fa
         It is not signed, was changed since, or cannot be read; nothing of it is shown.
     """
     from training.artifacts.draft import CARD, CARD_PAGE
-    from training.artifacts.verification import MANIFEST, verify_into_cache
+    from training.artifacts.mixtures import with_members
+    from training.artifacts.verification import MANIFEST, verify_fitted
 
-    _, folder = verify_into_cache(bench.home.artifacts / record.path, bench.home.cache, bench.key, record.digest)
-    card = folder / (CARD_PAGE if as_page else CARD)
-    return json.loads((folder / MANIFEST).read_bytes()), card.read_text(encoding="utf-8") if card.exists() else None
+    manifest, folder, fitted = verify_fitted(bench.home.artifacts / record.path, bench.home.cache, bench.key, record.digest)
+    card = fitted / CARD_PAGE if as_page else folder / CARD
+    stored = json.loads((folder / MANIFEST).read_bytes())
+    if not card.exists():
+        return stored, None
+    content = card.read_text(encoding="utf-8")
+    return stored, with_members(content, manifest) if as_page and manifest.members else content
 
 
 def aliased(bench: Workbench, model: str, alias: str) -> str | None:

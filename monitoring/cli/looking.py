@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,16 +45,24 @@ def status_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
 @screen_option
 @click.pass_obj
 def versions_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
-    """List the versions of a model, the newest last, with their aliases.
+    """List the versions of a model, the newest last, with their aliases; of one that is a mixture the members with their weights.
 
     Example: evergreen versions --model bikes
     """
     from monitoring.admin.status import versions_of
 
     rows = versions_of(bench, bench.model_named(model))
+    has_members = any(row["members"] for row in rows)
     if not screen.as_json:
-        rows = [{**row, "trained_through": row["trained_through"] or "no time"} for row in rows]
-    screen.rows("versions", rows, ["version", "alias", "algorithm", "score", "trained_through", "created", "parent"])
+        rows = [{**row, "trained_through": row["trained_through"] or "no time", "members": _shares(row["members"])} for row in rows]
+    members = ["members"] if has_members else []
+    screen.rows("versions", rows, ["version", "alias", "algorithm", "score", *members, "trained_through", "created", "parent"])
+
+
+def _shares(members: Sequence[Mapping[str, Any]]) -> str:
+    """Say which members answer in a version, the heaviest first."""
+    heaviest = sorted(members, key=lambda member: -member["weight"])
+    return ", ".join(f"{member['weight']:.0%} {member['family']} {member['version'].rpartition('-')[2][:8]}" for member in heaviest)
 
 
 @click.command("show")
@@ -86,7 +95,8 @@ def show_verb(bench: Workbench, version: str | None, html: Path | None, model: s
         screen.facts("", {"version": record.version, "path": bench.home.artifacts / record.path, **manifest, **undated})
         return
     screen.text(card or f"{record.version}: no card", None)
-    screen.rows(f"on {held_out(spec)}, not learned from", metric_rows(manifest["metrics"]))
+    of_newest = "its newest member " if record.members else ""
+    screen.rows(f"{of_newest}on {held_out(spec)}, not learned from", metric_rows(manifest["metrics"]))
 
 
 @click.command("ledger")

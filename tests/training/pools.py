@@ -77,6 +77,7 @@ class Pool:
     task: str
     folder: Path
     members: tuple[LoadedArtifact, ...]
+    key: bytes = KEY
 
     @property
     def artifacts(self) -> Path:
@@ -104,16 +105,17 @@ class Pool:
     def save(self, members: Sequence[Member], *, now: datetime = NOW + timedelta(days=9), more: str = "", **options: Any) -> Artifact:
         """Save a version of members."""
         given = {"parent": self.members[0].version, "generation": None, "weighed_through_us": 5, "spec_text": spec_text_of(self.task, more)}
-        return save_mixture(members, self.known, home_artifacts=self.artifacts, key=KEY, now=now, **{**given, **options})
+        return save_mixture(members, self.known, home_artifacts=self.artifacts, key=self.key, now=now, **{**given, **options})
 
     def load(self, artifact: Artifact, **options: Any) -> LoadedArtifact:
         """Load a version."""
-        return load_verified(artifact.path, self.cache, KEY, **options)
+        return load_verified(artifact.path, self.cache, self.key, **options)
 
 
 def save_member(folder: Path, task: str, number: int = 0, *, compiled: bool = True, model: str = "small", **options: Any) -> Artifact:
     """Fit and save one member; a later number is a later one."""
     spec = parse_spec(spec_text_of(task, options.pop("more", ""), model))
+    key = options.pop("key", KEY)
     rows = rows_of(task, number, classes=options.pop("classes", None))
     fitted_model = fitted(spec.schema, rows, **options)
     form = read_pipeline(fitted_model)[0] if compiled else None
@@ -131,6 +133,7 @@ def save_member(folder: Path, task: str, number: int = 0, *, compiled: bool = Tr
         compiled=form,
         rows_digest=f"rows-{number}",
         card=f"# {model} {number}\n",
+        page=f"<body><h1>{model}</h1><p>page {number}</p></body>",
         report={
             "data": {},
             "serving": {
@@ -139,13 +142,13 @@ def save_member(folder: Path, task: str, number: int = 0, *, compiled: bool = Tr
             },
         },
     )
-    return save_artifact(draft, folder / "artifacts", KEY, NOW + timedelta(hours=number))
+    return save_artifact(draft, folder / "artifacts", key, NOW + timedelta(hours=number))
 
 
-def make_pool(folder: Path, task: str, *options: dict[str, Any]) -> Pool:
+def make_pool(folder: Path, task: str, *options: dict[str, Any], key: bytes = KEY) -> Pool:
     """Save and load some members, each with its own options."""
-    saved = [save_member(folder, task, number, **each) for number, each in enumerate(options)]
-    return Pool(task, folder, tuple(load_verified(each.path, folder / "cache", KEY) for each in saved))
+    saved = [save_member(folder, task, number, key=key, **each) for number, each in enumerate(options)]
+    return Pool(task, folder, tuple(load_verified(each.path, folder / "cache", key) for each in saved), key)
 
 
 def columns_of(task: str) -> Columns:

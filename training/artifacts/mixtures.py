@@ -16,9 +16,12 @@ from training.artifacts.members import Member, newest, refuse_wrong
 from training.artifacts.pickles import GOLDEN
 from training.clock import from_us
 from training.compiled.cost import Cost
+from training.drawing.page import Table, section, text
 from training.errors import ArtifactError
 from training.json_text import to_bytes
 from training.schema.schema import Schema
+
+_HEADINGS = ("member", "family", "trained through", "weight", "map")
 
 
 def save_mixture(  # 10 parameters: the public call, all but two of them options by name
@@ -119,16 +122,30 @@ def _refuse_other(member: Member, own: LoadedArtifact, last: LoadedArtifact) -> 
             raise ArtifactError(f"no version can be made: of its member {member.version} {name} is {value}, wanted {wanted[name]}")
 
 
+def with_members(page: str, manifest: Manifest) -> str:
+    """Return the page of the newest member's card as that of a version of members: these come first."""
+    members = manifest.members or ()
+    schema = Schema.from_dict(manifest.schema)
+    table = Table(_HEADINGS, _rows(members, schema), numeric=frozenset({3}))
+    rest = f"<p>What follows is the card of the newest member, {text(newest(members).version)}.</p>"
+    before, end, after = page.partition("</h1>")
+    return before + end + section("members", "Members", table.html(), rest) + after
+
+
 def _section(model: str, members: Sequence[Member], schema: Schema, cost: Cost | None) -> str:
     """Return the head of the card: which members answer, and with what share."""
-    rows = [
-        f"| {member.version} | {member.family} | {_moment(member.trained_through_us, schema)} | {member.weight:.3f} | {_map(member)} |"
-        for member in members
-    ]
+    rows = [f"| {' | '.join(row)} |" for row in _rows(members, schema)]
     head = [f"# {model}: {len(members)} member{'s' if len(members) > 1 else ''}", "", "## Members", ""]
-    table = ["| member | family | trained through | weight | map |", "|---|---|---|--:|---|", *rows, ""]
+    table = [f"| {' | '.join(_HEADINGS)} |", "|---|---|---|--:|---|", *rows, ""]
     costs = [] if cost is None else [f"Together: {cost.sentence}.", ""]
     return "\n".join([*head, *table, *costs, f"What follows is the card of the newest member, {newest(members).version}.", "", ""])
+
+
+def _rows(members: Sequence[Member], schema: Schema) -> list[tuple[str, ...]]:
+    return [
+        (member.version, member.family, _moment(member.trained_through_us, schema), f"{member.weight:.3f}", _map(member))
+        for member in members
+    ]
 
 
 def _moment(us: int, schema: Schema) -> str:

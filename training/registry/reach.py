@@ -46,7 +46,8 @@ def out_of_reach(home: Home, registry: Registry) -> dict[str, str]:
             continue
         record = registry.version(alias.model, alias.version)
         rows = record.manifest.get("rows_digest")
-        needed = [home.signing_key, home.artifacts / record.path, *([home.rows / f"{rows}.parquet"] if rows else [])]
+        folders = [record.path, *(record.path.with_name(member.version) for member in record.members)]
+        needed = [home.signing_key, *(home.artifacts / path for path in folders), *([home.rows / f"{rows}.parquet"] if rows else [])]
         missing = [str(path) for path in needed if not path.exists()]
         if missing:
             lacking[alias.model] = f"the registry names version {alias.version}, and this home lacks {', '.join(missing)}"

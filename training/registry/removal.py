@@ -9,11 +9,15 @@ from training.registry.tables import Cause, VersionRecord
 
 
 def remove_version(connection: sa.Connection, model: str, version: str, cause: Cause, at_us: int) -> VersionRecord:
-    """Remove a version that is not the champion; other aliases that point at it point nowhere afterwards."""
+    """Remove a version that is not the champion and no member of another; other aliases that point at it point nowhere afterwards."""
     record = present_version(connection, model, version)
     champion = find_alias(connection, model, CHAMPION)
     if champion is not None and champion.version == version:
         raise RegistryError(f"{version} is the champion of {model}: promote another version first, or remove the model")
+    of = [other.version for other in _present(connection, model) if record.digest in {member.digest for member in other.members}]
+    if of:
+        more = f" and {len(of) - 1} more" if len(of) > 1 else ""
+        raise RegistryError(f"{version} is a member of {of[-1]}{more} of {model}: remove what it answers in first")
     pointing = sa.select(tables.aliases.c.alias).where(tables.aliases.c.model == model, tables.aliases.c.version == version)
     cleared = sorted(connection.scalars(pointing))
     for alias in cleared:
@@ -24,14 +28,19 @@ def remove_version(connection: sa.Connection, model: str, version: str, cause: C
 
 def remove_model(connection: sa.Connection, model: str, cause: Cause, at_us: int) -> list[VersionRecord]:
     """Remove a model with all its versions and aliases; the same name may be used again, as if for the first time."""
-    gone = removed_versions(connection, model)
-    rows = connection.execute(sa.select(tables.versions).where(tables.versions.c.model == model).order_by(tables.versions.c.version))
-    left = [record for record in map(VersionRecord.of, rows) if record.version not in gone]
+    left = _present(connection, model)
     for record in left:
         write_line(connection, model, REMOVE, record.version, None, cause, at_us)
     connection.execute(sa.delete(tables.aliases).where(tables.aliases.c.model == model))
     write_line(connection, model, REMOVE, None, None, cause.with_evidence(versions=[record.version for record in left]), at_us)
     return left
+
+
+def _present(connection: sa.Connection, model: str) -> list[VersionRecord]:
+    """Return the versions of a model that were not removed, the oldest first."""
+    gone = removed_versions(connection, model)
+    rows = connection.execute(sa.select(tables.versions).where(tables.versions.c.model == model).order_by(tables.versions.c.version))
+    return [record for record in map(VersionRecord.of, rows) if record.version not in gone]
 
 
 def removed_models(connection: sa.Connection) -> set[str]:

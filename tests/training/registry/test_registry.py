@@ -494,3 +494,14 @@ def test_the_last_promotion_of_a_version_is_that_of_its_generation(
 def test_only_the_move_writes_a_reweigh(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="a reweigh is written by the move itself"):
         registry.record("bikes", "reweigh", version=B.version, cause=Cause("x", ""), now=NOW)
+
+
+def test_a_member_of_a_version_that_is_kept_is_not_removed(registry: Registry, reweigh: Callable[..., object]) -> None:
+    cause, both = Cause("ann", "too old"), (BOTH, *BOTH_AGAIN)
+
+    with pytest.raises(RegistryError, match=f"{B.version} is a member of {BOTH_AGAIN[1].version} and 2 more of bikes: remove what"):
+        registry.remove_version("bikes", B.version, cause=cause)
+    [registry.remove_version("bikes", each.version, cause=cause) for each in both]
+
+    assert registry.remove_version("bikes", B.version, cause=cause).version == B.version
+    assert {A.version, B.version} & {each.version for each in registry.versions("bikes")} == {A.version}
