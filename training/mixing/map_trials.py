@@ -1,4 +1,7 @@
-"""A map on trial: one that does worse than none on later labels, slot after slot, is laid aside until it does better (pure)."""
+"""A map on trial: one that does worse than none on later labels, slot after slot, is laid aside until it does not (pure).
+
+While it is, maps are learned and judged on as if they were used, so that the first one that would have done is used again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from training.mixing.maps import Map, mapped
 from training.schema.prediction import Prediction
 
 RUNNING = 3
-"""Slots in a row after which a map is laid aside, or taken up again."""
+"""Slots in a row of which each finds a map worse than none, after which it is laid aside."""
+WORSE = 0.05
+"""By more than this share of the loss without it a map is worse; by any, chance alone lays it aside where it is good on the whole."""
 FEWEST_LATER_ROWS = 50
 """Later labels a slot needs, or it says nothing of the map."""
 
@@ -29,8 +34,8 @@ class MapTrial:
     ----------
     learned
         The newest map that was learned, whether it is used or not; None for none.
-    worse, better
-        For how many slots in a row the map did worse than none, or not.
+    worse
+        For how many slots in a row the map did worse than none.
     is_off
         Whether the member answers without a map.
 
@@ -45,7 +50,6 @@ class MapTrial:
 
     learned: Map | None = None
     worse: int = 0
-    better: int = 0
     is_off: bool = False
 
     @property
@@ -57,24 +61,19 @@ class MapTrial:
         """Return the trial after a slot whose later labels gave these mean losses; one that is no number says nothing."""
         if not (math.isfinite(with_map) and math.isfinite(without)):
             return self
-        worse, better = (self.worse + 1, 0) if with_map > without else (0, self.better + 1)
-        is_off = better < RUNNING if self.is_off else worse >= RUNNING
-        return replace(self, worse=worse, better=better, is_off=is_off)
+        if with_map <= (1 + WORSE) * without:
+            return replace(self, worse=0, is_off=False)
+        return replace(self, worse=self.worse + 1, is_off=self.is_off or self.worse + 1 >= RUNNING)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
-            "learned": None if self.learned is None else list(self.learned),
-            "worse": self.worse,
-            "better": self.better,
-            "is_off": self.is_off,
-        }
+        return {"learned": None if self.learned is None else list(self.learned), "worse": self.worse, "is_off": self.is_off}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
         learned = stored["learned"]
-        return cls(None if learned is None else (float(learned[0]), float(learned[1])), stored["worse"], stored["better"], stored["is_off"])
+        return cls(None if learned is None else (float(learned[0]), float(learned[1])), stored["worse"], stored["is_off"])
 
 
 def judge_map(trial: MapTrial, answers: Prediction, y: Labels, metric: Metric, weights: Floats | None = None) -> MapTrial:

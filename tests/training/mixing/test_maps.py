@@ -50,9 +50,9 @@ def objective(answers: Prediction, y: np.ndarray, point: tuple[float, float]) ->
 
 @pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0.0), (1.0, 2.0), (1.6, -1.0)])
 def test_a_map_of_two_classes_is_recovered_from_many_rows(slope: float, intercept: float) -> None:
-    answers, y = drawn(1, 50_000, 2, slope, intercept)
+    answers, y = drawn(1, 10_000, 2, slope, intercept)
 
-    assert fit_map(answers, y) == pytest.approx((slope, intercept), abs=0.06)
+    assert fit_map(answers, y) == pytest.approx((slope, intercept), abs=0.1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -65,17 +65,17 @@ def test_a_map_of_two_classes_is_where_its_objective_is_least(seed: int) -> None
 
 
 def test_several_classes_have_a_slope_and_no_intercept() -> None:
-    answers, y = drawn(1, 20_000, 5, 0.6)
+    answers, y = drawn(1, 5000, 5, 0.6)
 
     slope, intercept = fit_map(answers, y)
 
-    assert slope == pytest.approx(0.6, abs=0.03)
+    assert slope == pytest.approx(0.6, abs=0.05)
     assert intercept == 0.0
 
 
 @pytest.mark.parametrize("is_squared", [False, True])
 def test_a_map_of_numbers_is_recovered_from_many_rows(is_squared: bool) -> None:
-    answers, y = numbers(1, 20_000, 1.4, -30.0)
+    answers, y = numbers(1, 5000, 1.4, -30.0)
 
     assert fit_map(answers, y, is_squared=is_squared) == pytest.approx((1.4, -30.0), rel=0.02)
 
@@ -161,7 +161,7 @@ def test_numbers_that_go_the_other_way_are_made_nearly_constant() -> None:
     ),
     st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_whatever_the_probabilities_the_slope_is_positive_and_all_is_finite(rows: tuple[np.ndarray, np.ndarray], is_binary: bool) -> None:
     shares, codes = rows
     k = 2 if is_binary else 3
@@ -179,7 +179,7 @@ NUMBERS = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, 1e-300, 1e300, -1e
 
 
 @given(st.integers(100, 130).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=NUMBERS, fill=st.just(3.0))), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_whatever_the_numbers_the_slope_is_positive_and_all_is_finite(rows: np.ndarray, is_squared: bool) -> None:
     slope, intercept = fit_map(Prediction(rows[0]), rows[1], is_squared=is_squared)
 
@@ -189,7 +189,7 @@ def test_whatever_the_numbers_the_slope_is_positive_and_all_is_finite(rows: np.n
 
 @pytest.mark.parametrize("k", [2, 4, None], ids=str)
 @given(seed=st.integers(0, 50))
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_the_order_of_the_rows_changes_nothing(k: int | None, seed: int) -> None:
     answers, y = numbers(seed, 150, 1.3, 20.0) if k is None else drawn(seed, 150, k, 0.5)
     weights = np.random.default_rng(seed).uniform(0.5, 2.0, 150)

@@ -1,0 +1,175 @@
+"""The gate of a growth: a mixture with a new member is refused where it is proven worse than what was answered (pure).
+
+What is judged is the *forerunner*: the new member as it was trained before the first row it is judged on. Unlike a version that
+replaces another, a member that brings nothing is soon weighed down, and old ones stay; so nothing is to be proven in its favour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluation.gate import Difference, jackknife_difference
+from training.evaluation.losses import METRICS, Metric
+from training.evaluation.weighted import effective, weighted
+from training.mixing.labelled_rows import LabelledRows
+from training.mixing.mixture import mix
+from training.schema.costs import Table
+from training.schema.prediction import Prediction
+
+LEAST_ROWS = 200
+"""Rows, and rows of a segment, that are judged by at least: 25 blocks of eight."""
+WORSE_CALIBRATION = 0.02
+"""By how much the calibration error may rise."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthRule:
+    """What a growth is refused for.
+
+    Attributes
+    ----------
+    level
+        Of each test, one-sided: a growth that is no worse is refused with this probability; by any segment, too.
+    rows
+        Rows wanted.
+    """
+
+    level: float = 0.05
+    rows: int = LEAST_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthDecision:
+    """Whether a member may come, with the reason and the evidence.
+
+    Attributes
+    ----------
+    outcome
+        ``accepted``, ``refused`` or, with too few rows, ``not judged``.
+    evidence
+        As plain JSON values: each number with its threshold.
+    """
+
+    outcome: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the member may come."""
+        return self.outcome == "accepted"
+
+
+def judge_growth(  # 8 parameters: two answers and how they are mixed, the rows they are judged on, and how
+    logged: Prediction,
+    forerunner: Prediction,
+    weight: float,
+    rows: LabelledRows,
+    metric: Metric | str,
+    *,
+    segments: Mapping[str, Mask] | None = None,
+    rule: GrowthRule | None = None,
+    costs: Table | None = None,
+) -> GrowthDecision:
+    """Judge a growth by what was answered, and by what would have been with the forerunner beside it.
+
+    Parameters
+    ----------
+    logged
+        What was answered to the rows then: by nobody that had seen their labels.
+    forerunner
+        What the forerunner answers, mapped as its sibling is; trained before the first of the rows.
+    weight
+        Its sibling's weight, more than 0 and at most 1: judged is ``(1 - weight) * logged + weight * forerunner``.
+    metric
+        The model's.
+    segments
+        By name which rows are of it; those with enough rows must not be proven worse either (Bonferroni).
+    costs
+        What it costs to decide a class (column) where another is true (row), in the sorted order of all classes.
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, or the weight is no share.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> rows = LabelledRows(np.arange(400), random.normal(0, 10, 400))
+    >>> logged, poor = Prediction(rows.y + random.normal(0, 1, 400)), Prediction(rows.y + random.normal(0, 9, 400))
+    >>> decision = judge_growth(logged, poor, 0.5, rows, "mae")
+    >>> decision.outcome, decision.reason[:43]
+    ('refused', 'worse with the member: gain in mae of -2.52')
+    """
+    rule, judged = rule or GrowthRule(), METRICS[metric] if isinstance(metric, str) else metric
+    if not 0 < weight <= 1:
+        raise ValueError(f"the forerunner has the weight {weight}, wanted more than 0 and at most 1")
+    mixed = mix([logged, forerunner], [1 - weight, weight], costs)
+    before = mix([logged], [1.0], costs).aligned(mixed.classes or ())
+    evidence: dict[str, Any] = {"metric": judged.name, "rows": len(rows), "wanted_rows": rule.rows, "weight": weight, "level": rule.level}
+    counts = effective(rows.counts)
+    if counts < rule.rows:
+        return _decided("not judged", f"too few rows to judge: {counts:.0f} of {rule.rows}", evidence)
+    if mixed.classes is not None and bool((rows.y == rows.y[0]).all()):
+        return _decided("not judged", f"all {len(rows)} rows to judge by are of class {rows.y[0]}", evidence)
+    whole = _difference(judged, rows, before, mixed, rule.level)
+    if not whole.is_defined:
+        return _decided("not judged", f"{judged.name} is not defined on these {len(rows)} rows", evidence)
+    large = {name: mask for name, mask in (segments or {}).items() if effective(rows.counts[mask]) >= LEAST_ROWS}
+    parts = {
+        name: _difference(judged, _masked(rows, mask), before.take(mask), mixed.take(mask), rule.level / len(large))
+        for name, mask in large.items()
+    }
+    calibration = _calibration(rows, before), _calibration(rows, mixed)
+    evidence |= {
+        **_numbers(whole),
+        "score_before": weighted(judged, rows.y, before, rows.counts),
+        "score_with": weighted(judged, rows.y, mixed, rows.counts),
+        "blocks": whole.blocks,
+        "segments": {name: {**_numbers(part), "rows": part.n, "level": part.level} for name, part in parts.items()},
+        "segments_too_small": len(segments or {}) - len(large),
+        "calibration_error": list(calibration) if mixed.classes else None,
+        "most_worse_calibration": WORSE_CALIBRATION,
+    }
+    if whole.high < 0:
+        return _decided("refused", f"worse with the member: {_sentence(judged, whole)}", evidence)
+    if worse := [name for name, part in parts.items() if part.is_defined and part.high < 0]:
+        return _decided("refused", f"worse with the member in {worse[0]}: {_sentence(judged, parts[worse[0]])}", evidence)
+    if calibration[1] > calibration[0] + WORSE_CALIBRATION:
+        return _decided("refused", f"calibration error {calibration[0]:.3f} without, {calibration[1]:.3f} with the member", evidence)
+    return _decided("accepted", f"not proven worse: {_sentence(judged, whole)}", evidence)
+
+
+def _difference(metric: Metric, rows: LabelledRows, before: Prediction, after: Prediction, level: float) -> Difference:
+    return jackknife_difference(metric, rows.y, before, after, level=level, weights=rows.weights)
+
+
+def _masked(rows: LabelledRows, mask: Mask) -> LabelledRows:
+    return LabelledRows(rows.time_us[mask], rows.y[mask], None if rows.weights is None else rows.weights[mask])
+
+
+def _calibration(rows: LabelledRows, answers: Prediction) -> float:
+    """Return the calibration error; 0 for numbers, which have none."""
+    return 0.0 if answers.probability is None else weighted(METRICS["calibration_error"], rows.y, answers, rows.counts)
+
+
+def _numbers(difference: Difference) -> dict[str, float | None]:
+    values = {"gain": difference.estimate, "gain_low": difference.low, "gain_high": difference.high}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _sentence(metric: Metric, difference: Difference) -> str:
+    return f"gain in {metric.name} of {difference.estimate:.4g}, at most {difference.high:.4g} at level {difference.level:.3g}"
+
+
+def _decided(outcome: str, reason: str, evidence: Mapping[str, Any]) -> GrowthDecision:
+    return GrowthDecision(outcome, reason, {"outcome": outcome, "reason": reason, **evidence})
