@@ -54,7 +54,6 @@ PRIVATE_WORDS = {
     "lanes",
     "dear",
     "dryness",
-    "forerunner",
     "housekeeping",
     "keyring",
     "seat",

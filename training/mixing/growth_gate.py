@@ -19,7 +19,7 @@ from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
 from training.mixing.labelled_rows import LabelledRows
 from training.mixing.mixture import mix
-from training.schema.costs import Table
+from training.schema.costs import Costs
 from training.schema.prediction import Prediction
 
 LEAST_ROWS = 200
@@ -77,7 +77,7 @@ def judge_growth(  # 8 parameters: two answers and how they are mixed, the rows 
     *,
     segments: Mapping[str, Mask] | None = None,
     rule: GrowthRule | None = None,
-    costs: Table | None = None,
+    costs: Costs | None = None,
 ) -> GrowthDecision:
     """Judge a growth by what was answered, and by what would have been with the forerunner beside it.
 
@@ -94,7 +94,7 @@ def judge_growth(  # 8 parameters: two answers and how they are mixed, the rows 
     segments
         By name which rows are of it; those with enough rows must not be proven worse either (Bonferroni).
     costs
-        What it costs to decide a class (column) where another is true (row), in the sorted order of all classes.
+        What wrong decisions cost; None where the most probable class is decided.
 
     Raises
     ------

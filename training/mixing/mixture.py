@@ -6,22 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.schema.costs import Table, decide
+from training.schema.costs import Costs, decide
 from training.schema.prediction import Prediction
 from training.schema.rows import object_column
 
 
-def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Table | None = None) -> Prediction:
+def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Costs | None = None) -> Prediction:
     """Return the average of mapped answers by weight.
 
     Parameters
     ----------
     answers
-        To the same rows. Of classes that one of them does not know it has a probability of 0.
+        To the same rows. Of classes that one of them does not know it has a probability of 0; the order is that of the answer with
+        the most classes, those that it lacks come after them.
     weights
         Not negative; they need not sum to 1.
     costs
-        What it costs to decide a class (column) where another is true (row), in the sorted order of all classes.
+        What wrong decisions cost; None where the most probable class is decided.
 
     Raises
     ------
@@ -46,10 +47,11 @@ def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Table | 
     shares = np.asarray(weights, np.float64) / total
     if answers[0].probability is None:
         return Prediction(shares @ np.array([each.label for each in answers], np.float64))
-    classes = tuple(sorted({name for each in answers for name in each.classes or ()}))
+    widest = max((each.classes or () for each in answers), key=len)
+    classes = (*widest, *sorted({name for each in answers for name in each.classes or ()} - set(widest)))
     probability = np.zeros((len(answers[0]), len(classes)))
     for share, each in zip(shares, answers, strict=True):
         if (aligned := each.aligned(classes)).probability is not None:
             probability += share * aligned.probability
-    codes = decide(probability, costs)
+    codes = decide(probability, None if costs is None else costs.ordered(classes))
     return Prediction(object_column(classes)[codes], probability, classes, codes)

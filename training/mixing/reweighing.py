@@ -143,7 +143,7 @@ def reweigh(
         known = {i: _Place(float(weight), trials[i].used) for i, weight in zip(scored, learned, strict=True)}
     else:
         known = {i: _Place(member.weight, member.map) for i, member in enumerate(members) if member.weight is not None}
-    places = _places(members, known)
+    places = _places(members, answers, known)
     after = tuple(
         replace(member, weight=place.weight, map=place.map, trial=trial)
         for member, place, trial in zip(members, places, trials, strict=True)
@@ -178,7 +178,7 @@ def _tried(trial: MapTrial, answers: Prediction, rows: LabelledRows, weighed_thr
     return trial if learned is None else replace(trial, learned=learned)
 
 
-def _places(members: Sequence[MemberState], known: Mapping[int, _Place]) -> list[_Place]:
+def _places(members: Sequence[MemberState], answers: Sequence[Prediction], known: Mapping[int, _Place]) -> list[_Place]:
     """Return the place of each member: the known ones share theirs with those that are not."""
     if not known:
         raise ValueError("no member has a weight, or rows enough to get one")
@@ -192,9 +192,15 @@ def _places(members: Sequence[MemberState], known: Mapping[int, _Place]) -> list
         given = weights[at] if source is not None else weights[at] / 2
         places[at] = replace(places[at], weight=places[at].weight - given)
         for i in heirs:
-            places[i] = _Place(given / len(heirs), None if source is None else known[source].map, at)
+            inherited = None if source is None else _inherited(known[source].map, answers[source], answers[i])
+            places[i] = _Place(given / len(heirs), inherited, at)
     total = sum(place.weight for place in places.values())
     return [replace(places[i], weight=places[i].weight / total) for i in range(len(members))]
+
+
+def _inherited(by: Map | None, source: Prediction, heir: Prediction) -> Map | None:
+    """Return a member's map for another: of the intercept, which is about one class, nothing where they know different ones."""
+    return by if by is None or source.classes == heir.classes else (by[0], 0.0)
 
 
 def _sibling(members: Sequence[MemberState], known: Mapping[int, _Place], i: int) -> int | None:

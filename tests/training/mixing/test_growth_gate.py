@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from training.evaluation.losses import cost_metric
 from training.mixing.growth_gate import LEAST_ROWS, WORSE_CALIBRATION, GrowthRule, judge_growth
 from training.mixing.labelled_rows import LabelledRows
+from training.schema.costs import Costs
 from training.schema.prediction import Prediction
 
 N = 600
@@ -139,6 +141,19 @@ def test_a_class_the_forerunner_alone_knows_is_judged_with_it() -> None:
 
     assert decision.is_accepted
     assert decision.evidence["gain_low"] > 1.0
+
+
+def test_what_is_judged_is_decided_by_the_costs_of_the_model() -> None:
+    rows, logit = classes()
+    costs = Costs(("no", "yes"), ((0.0, 1.0), (20.0, 0.0)))
+
+    same = answers(sigmoid(logit))
+
+    by_costs, by_chance = (
+        judge_growth(same, same, 0.5, rows, cost_metric(costs), costs=each).evidence["score_before"] for each in (costs, None)
+    )
+
+    assert by_costs < by_chance / 2
 
 
 def test_the_decision_is_plain_json_with_its_thresholds() -> None:

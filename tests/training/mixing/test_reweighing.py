@@ -190,6 +190,17 @@ def test_a_model_of_classes_is_weighed_by_log_loss() -> None:
     assert result.evidence["loss_after"] < result.evidence["loss_before"]
 
 
+def test_an_intercept_is_not_inherited_by_a_member_that_knows_other_classes() -> None:
+    y = np.array(["a", "b"] * 300, dtype=object)
+    two = Prediction(y, np.tile([0.9, 0.1], (N, 1)), ("a", "b"))
+    three = Prediction(y, np.tile([0.6, 0.3, 0.1], (N, 1)), ("a", "b", "c"))
+
+    old, new = reweigh([member("old"), member("new", through=560, weight=None)], [two, three], LabelledRows(np.arange(N), y)).members
+
+    assert old.map[1] > 0.5
+    assert new.map == (old.map[0], 0.0)
+
+
 def test_what_was_done_is_plain_json() -> None:
     labelled = rows()
 
