@@ -15,6 +15,7 @@ from service.label_requests.weights import Draw, Labelled, Weights, evenly, read
 from service.prediction_log.prediction_log import PredictionLog
 from service.prediction_log.reading import LoggedRows, is_known
 from service.prediction_log.tables import predictions
+from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
 from training.policies import LabelPolicy
@@ -210,6 +211,18 @@ def is_kept(times: Times, aside: Iterable[Range]) -> npt.NDArray[np.bool_]:
     ends_us = np.maximum.accumulate(spans[:, 1])
     begun = np.searchsorted(spans[:, 0], times, side="right")
     return np.asarray((begun == 0) | (times >= np.append(ends_us, 0)[begun - 1]), dtype=bool)
+
+
+def is_of_generation(logged: LoggedRows, version: str) -> npt.NDArray[np.bool_]:
+    """Return which rows a version answered, or another one of the same members; shape (n,)."""
+    names, place = np.unique(logged.version.astype(str), return_inverse=True)
+    is_of_it = np.array([generation_of(each) == generation_of(version) for each in names.tolist()], dtype=np.bool_)
+    return np.asarray(is_of_it[place], dtype=np.bool_)
+
+
+def of_generation(logged: LoggedRows, version: str) -> LoggedRows:
+    """Return the logged rows that a version answered, or another one of the same members."""
+    return take(logged, is_of_generation(logged, version))
 
 
 def take(logged: LoggedRows, keep: npt.NDArray[np.bool_]) -> LoggedRows:

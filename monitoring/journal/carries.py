@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -19,6 +19,39 @@ from monitoring.judging.performance.watch import Episode, PerformanceWatch
 from training.json_text import from_text, to_text
 from training.storage.database import upsert
 from training.storage.migrations import add_columns
+
+
+@dataclass(frozen=True, slots=True)
+class WeighingState:
+    """What the weighing of a champion's members hands on.
+
+    Attributes
+    ----------
+    through_us
+        The newest row they were weighed by; None before the first weighing.
+    trials
+        How a member's maps have done on later labels, by its version.
+    probations
+        The evidence against members that came since, by their versions.
+    expelled
+        The versions of members that were proven to harm.
+    """
+
+    through_us: int | None = None
+    trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    expelled: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        states = {"trials": self.trials, "probations": self.probations}
+        by_member = {key: {name: dict(one) for name, one in each.items()} for key, each in states.items()}
+        return {"through_us": self.through_us, "expelled": list(self.expelled), **by_member}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any] | None) -> Self:
+        """Read what `to_dict` wrote; of an earlier release nothing is known."""
+        return cls() if stored is None else cls(stored["through_us"], stored["trials"], stored["probations"], tuple(stored["expelled"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +68,15 @@ class Carry:
         The last ledger line about the champion that was seen to.
     counted_us
         The slot as of which labelled rows are counted (`outcomes`).
+    weighing
+        As of the last weighing of the champion's members.
     """
 
     performance: PerformanceWatch = field(default_factory=PerformanceWatch)
     taught_us: int = 0
     move: int = 0
     counted_us: int = 0
+    weighing: WeighingState = field(default_factory=WeighingState)
 
 
 def write(connection: sa.Connection, model: str, slot_us: int, carry: Carry) -> None:
@@ -52,6 +88,7 @@ def write(connection: sa.Connection, model: str, slot_us: int, carry: Carry) -> 
         "move": carry.move,
         "counted_us": carry.counted_us,
         "performance": to_text(carry.performance.to_dict()),
+        "weighing": to_text(carry.weighing.to_dict()),
     }
     upsert(connection, table, {"model": model, "slot_us": slot_us, **values}, ["model", "slot_us"], values)
 
@@ -86,9 +123,15 @@ def add_later_columns(connection: sa.Connection) -> None:
     add_columns(connection, table.c.counted_us, table.c.performance)
 
 
+def add_weighing(connection: sa.Connection) -> None:
+    """Bring tables of version 10 to version 11: no members were weighed yet."""
+    add_columns(connection, table.c.weighing)
+
+
 def go_on_with_episodes(connection: sa.Connection) -> None:
     """Bring tables of version 8 to version 9: of an open episode it is not known yet whether losses are back."""
-    for row in connection.execute(sa.select(table).where(table.c.performance.is_not(None))).all():
+    chosen = sa.select(table.c.model, table.c.slot_us, table.c.performance).where(table.c.performance.is_not(None))
+    for row in connection.execute(chosen).all():
         stored = from_text(row.performance)
         for harm in (stored["harm"], *(one["harm"] for one in stored["segments"].values())):
             if harm is not None:
@@ -103,4 +146,6 @@ def go_on_with_episodes(connection: sa.Connection) -> None:
 def _read(stored: Mapping[str, Any]) -> Carry:
     text = stored.get("performance")
     watch = PerformanceWatch.from_dict(str(stored.get("champion", "")), int(stored.get("tested_us", 0)), text and from_text(text))
-    return Carry(watch, int(stored.get("taught_us", 0)), int(stored.get("move", 0)), int(stored.get("counted_us") or 0))
+    weighing, counted_us = stored.get("weighing"), int(stored.get("counted_us") or 0)
+    state = WeighingState.from_dict(None if weighing is None else from_text(weighing))
+    return Carry(watch, int(stored.get("taught_us", 0)), int(stored.get("move", 0)), counted_us, state)

@@ -23,7 +23,7 @@ from training.registry.tables import Guard
 from training.storage.database import Database, upsert
 
 STEPS = carries.take_out_of_runs, quarantines.add_release_columns, *[carries.add_later_columns] * 3, add_tables, outcomes.add_answers
-MIGRATIONS = dict(enumerate((*STEPS, carries.go_on_with_episodes, outcomes.add_due), start=2))
+MIGRATIONS = dict(enumerate((*STEPS, carries.go_on_with_episodes, outcomes.add_due, carries.add_weighing), start=2))
 """The way from each version to the next; tables that are missing are added too."""
 
 

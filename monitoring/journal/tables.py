@@ -10,7 +10,7 @@ from training.clock import from_us
 from training.json_text import from_text
 
 COMPONENT = "journal"
-VERSION = 10
+VERSION = 11
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
@@ -58,6 +58,7 @@ carries = sa.Table(
     sa.Column("move", sa.BigInteger, nullable=False),
     sa.Column("counted_us", sa.BigInteger),
     sa.Column("performance", sa.Text),
+    sa.Column("weighing", sa.Text),
 )
 verdicts = sa.Table(
     "journal_verdicts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -56,6 +57,8 @@ class Evidence:
     ----------
     is_worse
         Whether the model is worse than it should be, by the last test there was, which may be of an earlier slot; None where unknown.
+    weighing
+        What the newest labels say of maps and weights of the champion's members; None where nothing was learned from them.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Evidence:
     estimated: Estimated | None = None
     is_worse: bool | None = None
     own: OwnScore | None = None
+    weighing: Mapping[str, Any] | None = None
 
     @property
     def blind(self) -> str | None:
@@ -122,6 +126,7 @@ class Evidence:
             **({"yardsticks": [one.to_dict() for one in self.yardsticks]} if self.yardsticks else {}),
             **({} if self.estimated is None else {"estimated": self.estimated.to_dict()}),
             **({} if self.own is None else {"own_metric": self.own.to_dict()}),
+            **({} if self.weighing is None else {"weighing": dict(self.weighing)}),
         }  # fmt: skip
 
 

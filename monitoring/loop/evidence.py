@@ -25,6 +25,7 @@ from monitoring.performance.own_scores import own_score
 from monitoring.performance.watch import Matured, judge_performance, under
 from monitoring.stores import Stores
 from service.prediction_log.prediction_log import PredictionLog
+from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.evaluation.gate import Decision
 from training.model_file.model_spec import ModelSpec
@@ -83,7 +84,7 @@ def gather(
         update, ended = stop(slot_us, before) if is_slot else (None, ())
         moved = replace(_classic(windows, spec, held.reference, slot_us, aside), ended=ended)
     else:
-        slot = Slot(stores, spec, slot_us, champion, int(record.manifest["trained_through_us"]), aside)
+        slot = Slot(stores, spec, slot_us, generation_of(champion), int(record.manifest["trained_through_us"]), aside)
         if is_slot:
             moved, update = watch(slot, held, before)
         else:
@@ -91,7 +92,7 @@ def gather(
     cohorts = cohorts.without(spans)
     without_labels = (*aside, *ranges(cohorts.uncovered))
     labels = known_labels(windows, record, cohorts, carry, without_labels)
-    before_slot = under(stores, spec, carry.performance, champion, slot_us)
+    before_slot = under(stores, spec, carry.performance, generation_of(champion), slot_us)
     judged = judge_performance(Matured(stores, spec, cohorts, without_labels, new or ()), record, before_slot)
     carried = replace(carry, performance=judged.watch)
     evidence = Evidence(
@@ -99,7 +100,7 @@ def gather(
     )
     asked = questions(spans, stores.journal.quarantines(spec.model), slot_us)
     asked += questions([one.span for one in cohorts.findings.faults], stores.journal.quarantines(spec.model, of_labels=True), slot_us)
-    estimated = estimate_window(stores, spec, champion, cohorts, held.measures, new or ())
+    estimated = estimate_window(stores, spec, generation_of(champion), cohorts, held.measures, new or ())
     live = live_scores(stores, spec, cohorts, new or ())
     own = own_score(Matured(stores, spec, cohorts, without_labels, new or ()), record.manifest)
     evidence = replace(evidence, yardsticks=judged.yardsticks, disparities=judged.disparities, estimated=estimated)

@@ -1,4 +1,4 @@
-"""What became known of labelled rows between two slots, added up by bucket, version and segment while the log is read."""
+"""What became known of labelled rows between two slots, added up by bucket, generation and segment while the log is read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from monitoring.loop.references import in_force
 from monitoring.performance.score_edges import ScoreEdges
 from monitoring.stores import Stores
 from service.prediction_log.reading import NOT_LABELLED, Outcomes
+from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL, Segment
@@ -42,11 +43,11 @@ class NewOutcomes:
     segments
         By which rows are parted.
     sums
-        What was added up, by bucket, version and segment.
+        What was added up, by bucket, generation and segment: versions that differ by their weights and maps count as one.
     answers
-        What was answered for rows that were not there at the slot before, labelled or not; by bucket and version.
+        What was answered for rows that were not there at the slot before, labelled or not; by bucket and generation.
     due
-        The same rows, by bucket, version and segment.
+        The same rows, by bucket, generation and segment.
     """
 
     since_us: int
@@ -110,10 +111,11 @@ class NewOutcomes:
             self.answers[key] = self.answers[key].plus(answers) if key in self.answers else answers
 
     def _groups(self, part: Outcomes, rows: Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_], Places]:
-        """Return the buckets and the versions of some rows, and of each row its bucket times the versions, plus its version."""
+        """Return the buckets and the generations of some rows, and of each row its bucket times the generations, plus its generation."""
         starts, bucket = np.unique(part.event_us[rows] // self.width_us * self.width_us, return_inverse=True)
         versions, version = np.unique(part.version[rows].astype(str), return_inverse=True)
-        return starts, versions, bucket * len(versions) + version
+        generations, place = np.unique([generation_of(each) for each in versions.tolist()], return_inverse=True)
+        return starts, generations, bucket * len(generations) + place[version]
 
     def update(self) -> OutcomeUpdate:
         """Return what the journal keeps."""

@@ -21,7 +21,7 @@ from monitoring.loop_metrics import LoopMetrics
 from monitoring.metrics import MonitorMetrics
 from monitoring.notifying.announcements import Moment, probation_ended
 from monitoring.notifying.conditions import is_of_rows, slot_messages
-from monitoring.retraining import probation
+from monitoring.retraining import probation, weighing
 from monitoring.retraining.plan import policy_of
 from monitoring.retraining.retraining import Conclusion, Retraining
 from monitoring.retraining.training_process import Children
@@ -178,11 +178,14 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
             spec.watching.every,
             retraining.limits(turn, spec, champion.version, slot_us),
         )
+        weighed, state = weighing.weigh(stores, spec, evidence, verdict, carry.weighing)
+        evidence, carry = replace(evidence, weighing=None if weighed is None else weighed.evidence), replace(carry, weighing=state)
         if verdict.kind == "retrain":
             carry = replace(carry, taught_us=evidence.labels.through_us + 1)
         stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, update)
         for span in gathered.released:
             stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
+        evidence = replace(evidence, champion=weighing.carry_out(stores, turn, spec, evidence, weighed))
         act(watch, turn, spec, run, evidence, verdict, looked.step)
     except (DatabaseUnavailableError, LeaseLostError):
         raise  # nothing is known to be wrong with the slot: its run stays open and is gone on with

@@ -24,10 +24,11 @@ from monitoring.judging.estimating.estimated import (
 from monitoring.judging.estimating.prediction_powered import LEAST_LABELS
 from monitoring.judging.estimating.value_estimator import ValueEstimator
 from monitoring.judging.performance.live_metrics import Reading
-from monitoring.log_windows import Range, ranges, take
+from monitoring.log_windows import Range, of_generation, ranges
 from monitoring.performance.held_out import GONE, class_estimator_of, value_estimator_of
 from monitoring.performance.live_scores import EVER_US, SPAN
 from monitoring.stores import Stores
+from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.profiles.bins import Profile
@@ -141,7 +142,7 @@ def _with_labels(
         )
         return Estimated(estimated.lines, (why,))
     rows = windows.labelled(start_us, end_us, known_by_us, aside)
-    own = take(rows, rows.version == champion)
+    own = of_generation(rows, champion)
     computed = measures.computed(own.rows.columns, own.rows.time_us, own.prediction)
     error = np.abs(own.rows.labels.astype(np.float64) - own.prediction.score)
     loss, at = error**2 if estimator.metric == "rmse" else error, own.rows.time_us // width_us * width_us
@@ -201,7 +202,7 @@ def estimated_history(
     width_us, aside = duration_us(spec.watching.bucket), stores.quarantined(model)
     end_us = (watermark_us // width_us + 1) * width_us
     span = Range(end_us - buckets * width_us, end_us)
-    champion, name = str(last.evidence["champion"]), metric or spec.watched_by.name
+    champion, name = generation_of(str(last.evidence["champion"])), metric or spec.watched_by.name
     if spec.schema.is_classification:
         lines, reason = _history_of_classes(stores, spec, name, span, (champion, MaturedBuckets.read(last.evidence, aside)))
     else:

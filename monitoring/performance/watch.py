@@ -15,7 +15,7 @@ from monitoring.judging.performance.disparity import Disparity, rest_of
 from monitoring.judging.performance.harm import DISPARITY_SHARE, HARM_SHARE, Rule, look
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, PerformanceTest, Score, Yardstick, compare, score
 from monitoring.judging.performance.watch import HarmTest, HarmWatch, PerformanceWatch, SegmentWatch, tolerance_of
-from monitoring.log_windows import Range, ranges, take
+from monitoring.log_windows import Range, of_generation, ranges, take
 from monitoring.performance.live_scores import bucket_losses, learn
 from monitoring.performance.yardsticks import yardsticks
 from monitoring.stores import Stores
@@ -120,8 +120,8 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if end_us is None or end_us <= watch.tested_us or cohorts.blind is not None:
         return untested
     rows = matured.rows(watch.tested_us, end_us)
-    if watch.harm is None:  # what was known of a version says nothing of the answers of others
-        rows = take(rows, (rows.version == record.version) & (rows.rows.time_us >= seen_us))
+    if watch.harm is None:  # what was known of its members says nothing of the answers of others
+        rows = of_generation(take(rows, rows.rows.time_us >= seen_us), record.version)
     if rows.n_effective < policy.minimum_rows:
         return untested
     share = cohorts.share(watch.tested_us, covered_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from monitoring.judging.performance.scores import Yardstick
-from monitoring.log_windows import take
+from monitoring.log_windows import of_generation, take
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.errors import ArtifactError, RegistryError, SchemaError
@@ -31,7 +31,7 @@ def yardsticks(stores: Stores, spec: ModelSpec, record: VersionRecord, rows: Log
     rows
         Labelled ones, in the order of time.
     """
-    own = take(rows, rows.version == record.version)
+    own = of_generation(rows, record.version)
     if not len(own):
         return ()
     guess = constant_guess(own.rows.labels, own.prediction.classes, own.weights, spec.costs)

@@ -12,6 +12,7 @@ from monitoring.judging.estimating.estimated import MUCH_OUTSIDE, Estimated, sen
 from monitoring.judging.performance.own_score import OwnScore
 from monitoring.report.model_facts import SEVERITY, Judged, ModelFacts
 from monitoring.report.standing import MOST_LETTERS, better, real, score_of, short
+from training.artifacts.manifest import generation_of
 from training.drawing.axes import moment, number
 from training.drawing.lines import Behind, Point, Stretch, line_with_band, steps
 from training.drawing.page import Caption, Table, section, shortened, text
@@ -111,9 +112,9 @@ def _score(known: ModelFacts) -> str:
     champion, metric, last = None, known.spec.metric, ""
     for one in known.judged:
         score, tested = score_of(one.evidence), one.evidence.get("performance")
-        if points and (one.record.verdict == "blind" or one.evidence.get("champion") != champion):
+        if points and (one.record.verdict == "blind" or generation_of(one.evidence.get("champion", "")) != champion):
             points.append(Point(one.start_us, math.nan))
-        champion = one.evidence.get("champion")
+        champion = generation_of(one.evidence.get("champion", ""))
         if score is None:
             continue
         metric = score["metric"]

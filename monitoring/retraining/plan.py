@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from monitoring.judging.cohorts import Cohorts
-from monitoring.log_windows import Range, newest, ranges
+from monitoring.log_windows import Range, Times, newest, ranges
 from monitoring.stores import Stores
+from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
 from training.policies import RetrainingPolicy
 from training.registry.registry import Registry
@@ -39,6 +40,9 @@ class Plan:
         Ranges of which too few rows have a label: what is there is neither learned nor judged by, but shows what rows look like.
     requested
         Ranges that labels speak for which were drawn.
+    growth
+        What one more member is learned from, of a version that grows: family, share of the rows, and the candidate to fit again; then the
+        rows of the gate are learned from, too, but for its forerunner. None where the champion is to be replaced.
     """
 
     model: str
@@ -55,6 +59,7 @@ class Plan:
     tick_run: str | None = None
     uncovered: tuple[Range, ...] = ()
     requested: tuple[Range, ...] = ()
+    growth: Mapping[str, Any] | None = None
 
     @property
     def without_labels(self) -> tuple[Range, ...]:
@@ -78,6 +83,14 @@ def why_not_refitted(spec: ModelSpec, manifest: Mapping[str, Any]) -> str | None
     return None if original is None or spec.training.names_candidates else original["why_not"]
 
 
+def newest_member(registry: Registry, record: VersionRecord) -> VersionRecord:
+    """Return the member of a version that was trained last, which says how it was made: itself where it is no mixture."""
+    members = record.manifest.get("members")
+    if not members:
+        return record
+    return registry.version(record.model, max(members, key=lambda member: int(member["trained_through_us"]))["version"])
+
+
 def policy_of(stores: Stores, spec: ModelSpec, champion: str) -> RetrainingPolicy:
     """Return when to retrain, as the file says; only notifying while the champion was imported and cannot be fitted again."""
     if why_not_refitted(spec, stores.registry.version(spec.model, champion).manifest) is None:
@@ -85,13 +98,21 @@ def policy_of(stores: Stores, spec: ModelSpec, champion: str) -> RetrainingPolic
     return replace(spec.retraining, act="notify")
 
 
-def make_plan(
-    stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, trigger: str, spans: Sequence[Range], tick_run: str | None
+def make_plan(  # 8 parameters: of whom, as of when, why, without what, and how
+    stores: Stores,
+    spec: ModelSpec,
+    champion: str,
+    cohorts: Cohorts,
+    trigger: str,
+    spans: Sequence[Range],
+    tick_run: str | None,
+    growth: Mapping[str, Any] | None = None,
 ) -> Plan | None:
     """Choose the rows of a run as of a slot; None when the gate would have too few.
 
     The gate gets the newest matured labelled rows, as many as the policy says (ties kept whole), all newer than what the
-    champion has seen; the child learns from what is older than those.
+    champion has seen; the child learns from what is older than those. One more member is learned from all of them, and judged by those
+    of the last slot, or as many as the gate wants.
     """
     windows = stores.windows(spec)
     record = stores.registry.version(spec.model, champion)
@@ -103,7 +124,7 @@ def make_plan(
     uncovered, requested = ranges(cohorts.uncovered), ranges(cohorts.by_requests)
     known_by_us = slot_us - 1
     times = windows.labelled_times(seen_us + 1, end_us, known_by_us, (*aside, *uncovered), requested)
-    gate_start_us = newest(times, spec.retraining.gate.rows)
+    gate_start_us = newest(times, spec.retraining.gate.rows if growth is None else rows_of_growth(times, spec))
     if gate_start_us is None:
         return None
     root = history_of(stores.registry, record)
@@ -115,7 +136,7 @@ def make_plan(
         champion=champion,
         history=None if root is None else root.manifest["rows_digest"],
         log_start_us=log_start_us,
-        log_end_us=gate_start_us,
+        log_end_us=gate_start_us if growth is None else end_us,
         gate_start_us=gate_start_us,
         gate_end_us=end_us,
         known_by_us=known_by_us,
@@ -123,13 +144,21 @@ def make_plan(
         tick_run=tick_run,
         uncovered=uncovered,
         requested=requested,
+        growth=growth,
     )
+
+
+def rows_of_growth(times: Times, spec: ModelSpec) -> int:
+    """Return how many of the newest unseen rows a growth is judged by: those of the last slot, but as many as the gate's to five times."""
+    last_slot = int((times > times[-1] - duration_us(spec.watching.every)).sum()) if len(times) else 0
+    least = spec.retraining.gate.rows
+    return min(max(least, last_slot), 5 * least)
 
 
 def history_of(registry: Registry, record: VersionRecord) -> VersionRecord | None:
     """Return the forebear that was trained by hand, from a table: its stored rows are the history the log continues."""
-    seen = set()
-    while (record.run_id is not None or record.members) and record.parent is not None and record.version not in seen:
+    seen, record = set(), newest_member(registry, record)
+    while record.run_id is not None and record.parent is not None and record.version not in seen:
         seen.add(record.version)
-        record = registry.version(record.model, record.parent)
-    return record if record.run_id is None and not record.members and record.manifest.get("rows_digest") else None
+        record = newest_member(registry, registry.version(record.model, record.parent))
+    return record if record.run_id is None and record.manifest.get("rows_digest") else None

@@ -13,8 +13,9 @@ from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import ProbationRecord
 from monitoring.judging.cohorts import Cohorts
-from monitoring.log_windows import ranges, take
+from monitoring.log_windows import of_generation, ranges, take
 from monitoring.stores import Stores
+from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.errors import ArtifactError, CandidateError
 from training.evaluation.gate import Decision, decide_rollback
@@ -27,6 +28,7 @@ from training.schema.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 LEDGER_LINES = 200
+NEWCOMER = "newcomer"  # in the ledger: the member that a version grew by, which is on a probation of its own
 
 
 def last_move(stores: Stores, model: str) -> LedgerEntry | None:
@@ -37,8 +39,8 @@ def last_move(stores: Stores, model: str) -> LedgerEntry | None:
 def notice_promotion(stores: Stores, turn: Turn, spec: ModelSpec, slot_us: int, seen_move: int) -> int:
     """Put a champion on probation that somebody else promoted since the last slot; return the last move that was seen to.
 
-    A rollback, and the first champion ever, need no probation; an open one of another version is superseded. A slot that is judged again
-    finds what it began, though it may have ended by now.
+    A rollback, the first champion ever, and a version with one more member, need no probation; an open one of another version is
+    superseded. A slot that is judged again finds what it began, though it may have ended by now.
     """
     move, started_us = last_move(stores, spec.model), slot_us - duration_us(spec.watching.every)
     if move is None or move.seq <= seen_move:
@@ -51,7 +53,7 @@ def notice_promotion(stores: Stores, turn: Turn, spec: ModelSpec, slot_us: int, 
     )
     if move.action == "rollback":
         stores.journal.close_probation(turn, spec.model, "rolled_back")
-    elif move.previous is not None and move.version is not None and not is_begun:
+    elif move.previous is not None and move.version is not None and not is_begun and NEWCOMER not in move.evidence:
         start(stores, turn, spec, move.version, move.previous, started_us)
     return move.seq
 
@@ -66,7 +68,7 @@ def start(stores: Stores, turn: Turn, spec: ModelSpec, version: str, previous: s
 def before(stores: Stores, model: str, champion: str) -> str | None:
     """Return the version that may still come back for the champion; None without a probation, or where it answers other requests."""
     record = stores.journal.open_probation(model)
-    if record is None or record.version != champion:
+    if record is None or generation_of(record.version) != generation_of(champion):
         return None
     contracts = {stores.registry.version(model, version).contract_hash for version in (champion, record.previous)}
     return record.previous if len(contracts) == 1 else None
@@ -110,7 +112,7 @@ def look(stores: Stores, spec: ModelSpec, cohorts: Cohorts) -> Look:
 
 def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: Cohorts) -> Decision | None:
     champion = stores.registry.alias(spec.model, CHAMPION)
-    if champion is None or champion.version != record.version:
+    if champion is None or generation_of(champion.version) != generation_of(record.version):
         return None
     windows, policy, number = stores.windows(spec), spec.retraining.probation, record.looks_done + 1
     end_us = cohorts.covered_end_us
@@ -118,7 +120,7 @@ def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: C
         return None
     aside = ranges((*cohorts.aside, *cohorts.uncovered))
     labelled = windows.labelled(record.started_us, end_us, cohorts.slot_us - 1, aside, ranges(cohorts.by_requests))
-    own = take(labelled, labelled.version == record.version)
+    own = of_generation(labelled, record.version)
     if len(own) < number * policy.rows:
         return None
     judged = take(own, np.arange(len(own)) < number * policy.rows)

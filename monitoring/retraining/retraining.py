@@ -14,9 +14,9 @@ from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import RETRAIN, Run
 from monitoring.judging.performance.scores import CHALLENGER_LIVE, score
 from monitoring.judging.verdict import Evidence, Limits, Verdict
-from monitoring.log_windows import Range, take
+from monitoring.log_windows import Range, is_of_generation, take
 from monitoring.notifying.announcements import Moment, changes, failing, promoted, rolled_back
-from monitoring.retraining import probation
+from monitoring.retraining import growing, probation
 from monitoring.retraining.plan import Plan, make_plan
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
@@ -98,7 +98,8 @@ class Retraining:
         journal, slot_us = self.stores.journal, evidence.slot_us
         spans = tuple(Range(s.start_us, s.end_us) for s in evidence.spans)
         assert evidence.cohorts is not None  # a slot and a look by hand have read them
-        plan = make_plan(self.stores, spec, evidence.champion, evidence.cohorts, verdict.trigger or "request", spans, tick_run)
+        growth = growing.growth_of(self.stores, spec, evidence.champion, evidence.cohorts)
+        plan = make_plan(self.stores, spec, evidence.champion, evidence.cohorts, verdict.trigger or "request", spans, tick_run, growth)
         if plan is None:
             return None
         run = journal.begin_run(turn, spec.model, RETRAIN, slot_us, payload=plan.to_dict(), again=True, step=step)
@@ -197,19 +198,38 @@ class Retraining:
         version = str(run.result["version"])
         origin |= {"slot": from_us(plan.slot_us).isoformat(), "trigger": plan.trigger}
         try:
-            decision = gate(self.stores, spec, plan, version)
-            evidence = {**origin, **decision.evidence}
-            if not decision.accepted:
-                return self._refuse(turn, plan, version, decision.reason, evidence)
-            cause = Cause(WHO, decision.reason, evidence)
-            moment = Moment(spec.model, plan.slot_us, plan.champion, "it is on probation" if spec.retraining.probation.looks else "")
-            message = promoted(moment, f"promoted.{run.run_id}.{run.attempt}", version, decision.reason, evidence)
+            if plan.growth is not None:
+                judged = growing.judge(self.stores, spec, plan, version)
+                is_accepted, reason, evidence = judged.is_accepted, judged.reason, {**origin, **judged.evidence}
+            else:
+                decision = gate(self.stores, spec, plan, version)
+                is_accepted, reason, evidence = decision.accepted, decision.reason, {**origin, **decision.evidence}
+            if not is_accepted:
+                return self._refuse(turn, plan, version, reason, evidence)
+            if plan.growth is not None:
+                version, evidence = self._let_in(turn, spec, run, plan, version, evidence)
+            cause = Cause(WHO, reason, evidence)
+            is_watched = plan.growth is not None or spec.retraining.probation.looks
+            moment = Moment(spec.model, plan.slot_us, plan.champion, "it is on probation" if is_watched else "")
+            message = promoted(moment, f"promoted.{run.run_id}.{run.attempt}", version, reason, evidence)
             guard = outbox.announcing(turn, [message]).guard
             registry.promote(spec.model, version, expected=plan.champion, cause=cause, now=turn.now, guard=guard)
-            probation.start(self.stores, turn, spec, version, plan.champion, plan.slot_us)
+            if plan.growth is None:
+                probation.start(self.stores, turn, spec, version, plan.champion, plan.slot_us)
         except (ArtifactError, CandidateError, StalePromotionError, RegistryError) as error:
             return self._refuse(turn, plan, version, str(error), origin)
-        return Conclusion("promoted", decision.reason, version, evidence)
+        return Conclusion("promoted", reason, version, evidence)
+
+    def _let_in(
+        self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan, newcomer: str, evidence: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """Register the version with a new member; return it, and what the ledger says of it."""
+        members, more = growing.with_newcomer(self.stores, spec, plan, newcomer)
+        evidence = {**evidence, probation.NEWCOMER: newcomer, "members": [member.to_dict() for member in members], **more}
+        artifact = growing.save_grown(self.stores, spec, plan, members, turn.now, evidence)
+        cause = Cause(WHO, f"with {newcomer}", {"run": run.run_id})
+        self.stores.registry.register(artifact, cause=cause, run_id=run.run_id, now=turn.now, guard=turn.guard)
+        return artifact.version, evidence
 
     def _refuse(self, turn: Turn, plan: Plan, version: str, why: str, evidence: dict[str, Any]) -> Conclusion:
         cause = Cause(WHO, why[:500], evidence)
@@ -270,11 +290,27 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     return replace(decision, evidence={**decision.evidence, **{f"{name}_cost": value for name, value in costs.items()}})
 
 
+def as_answered(version: LoadedArtifact, logged: LoggedRows) -> Prediction:
+    """Return what a version says of logged rows: of those that it, or another one of its members, answered, what was answered.
+
+    Its maps and weights have learned from these rows since, but not before they were answered.
+    """
+    if version.manifest.members is None:
+        return version.predictor.predict(logged.rows.columns)
+    is_own = is_of_generation(logged, version.version)
+    places = np.concatenate([np.flatnonzero(is_own), np.flatnonzero(~is_own)])
+    parts = [take(logged, is_own).prediction]
+    if not is_own.all():
+        parts.append(version.predictor.predict(take(logged, ~is_own).rows.columns))
+    classes = version.predictor.classes
+    return Prediction.concat([part if classes is None else part.aligned(classes) for part in parts]).take(np.argsort(places))
+
+
 def _decided(
     spec: ModelSpec, rival: LoadedArtifact, challenger: LoadedArtifact, new: Prediction, logged: LoggedRows
 ) -> tuple[Decision, Prediction]:
     """Hold a challenger's answers against those of another version on the same rows; return these, too."""
-    old, y = rival.predictor.predict(logged.rows.columns), logged.rows.labels
+    old, y = as_answered(rival, logged), logged.rows.labels
     decision = decide(
         old,
         new,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from monitoring.journal.leases import Turn
 from monitoring.journal.tables import Attempt, Run
 from monitoring.log_windows import is_kept, learnable
-from monitoring.retraining.plan import Plan, why_not_refitted
+from monitoring.retraining.plan import Plan, newest_member, why_not_refitted
 from monitoring.stores import Stores
 from service.parent import with_us_as_parent
 from training.artifacts.pickles import load_original
@@ -26,11 +26,12 @@ from training.artifacts.verification import verify_fitted
 from training.clock import duration_us
 from training.dataset.dataset import read_rows
 from training.errors import CandidateError, EvergreenError, TooFewRowsError
+from training.fitting.learning import Growth
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
 from training.registry.tables import Right
 from training.result import TrainingResult
-from training.run import train
+from training.run import grow, train
 from training.schema.rows import Rows
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -139,10 +140,18 @@ def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]
         refuse_changed_code(spec, plan.champion, stores.registry.version(run.model, plan.champion).manifest)
         spec = with_original(stores, spec, plan.champion)
         rows = read_training_rows(stores, spec, plan)
-        result = trainer(
-            rows, spec, home=stores.home, registry=stores.registry, parent=plan.champion, now=clock(), right=right,
-            who="monitor", why=f"retraining: {plan.trigger}",
-        )  # fmt: skip
+        if plan.growth is None:
+            result = trainer(
+                rows, spec, home=stores.home, registry=stores.registry, parent=plan.champion, now=clock(), right=right,
+                who="monitor", why=f"retraining: {plan.trigger}",
+            )  # fmt: skip
+        else:
+            family, params = plan.growth["like"]
+            growth = Growth(plan.growth["family"], plan.gate_start_us, (family, params))
+            result = grow(
+                rows, spec, growth, home=stores.home, registry=stores.registry, parent=plan.champion, now=clock(), right=right,
+                why=f"one more member: {plan.trigger}",
+            )  # fmt: skip
     except EvergreenError as error:
         journal.fail_run(Turn(clock(), guard, attempt.token), run.run_id, str(error))
         raise
@@ -179,7 +188,7 @@ def with_original(stores: Stores, spec: ModelSpec, champion: str) -> ModelSpec:
     CandidateError
         What was imported cannot be fitted again.
     """
-    record = stores.registry.version(spec.model, champion)
+    record = newest_member(stores.registry, stores.registry.version(spec.model, champion))
     if record.manifest.get("original") is None or spec.training.names_candidates:
         return spec
     if (why_not := why_not_refitted(spec, record.manifest)) is not None:

@@ -51,7 +51,7 @@ def test_a_retraining_fits_a_clone_of_the_original_and_keeps_its_hash(world: Cal
 
     here.settle(here.monitor())
 
-    before, after = (registry.version("rain", version) for version in (first, here.champion))
+    before, after = (registry.version("rain", version) for version in (first, here.generation))
     path = here.stores.home.artifacts / after.path
     assert here.champion != first
     assert before.manifest["original"]["why_not"] is None

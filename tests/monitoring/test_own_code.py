@@ -9,6 +9,7 @@ import pytest
 from monitoring.journal.tables import RETRAIN
 from tests.monitoring.world import CHILD, MODEL_FILE, World, make_world, weather
 from tests.own_package import GOOD, forget, write_package
+from training.artifacts.manifest import generation_of
 
 OWN = MODEL_FILE.replace(
     "candidates: [linear], budget: 2 fits", "candidates: [{name: mine, factory: 'own_loop.models:build'}], budget: 1 fits"
@@ -79,7 +80,7 @@ def test_the_gate_judges_by_a_metric_of_ones_own_that_the_monitor_never_imports_
     ledger = world.stores.registry.ledger("rain")
     world.close()
     promoted = next(line for line in ledger if line.action == "promote" and line.who == "monitor")
-    assert promoted.previous == first
+    assert generation_of(promoted.previous) == first
     assert promoted.evidence["metric"] == "own_loop.models:loss"
     assert promoted.evidence["gain_low"] > 0
     assert 0 < promoted.evidence["challenger_cost"] < promoted.evidence["champion_cost"]

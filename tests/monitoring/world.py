@@ -31,6 +31,7 @@ from service.recording.version_facts import VersionFacts, facts_of
 from tests.conftest import Once
 from tests.patience import PATIENCE_SECONDS
 from training.artifacts.artifact import load_verified
+from training.artifacts.manifest import generation_of
 from training.artifacts.signing import load_or_make_key
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.registry.aliases import CHAMPION
@@ -100,6 +101,11 @@ class World:
         alias = self.stores.registry.alias("rain", CHAMPION)
         assert alias is not None
         return alias.version
+
+    @property
+    def generation(self) -> str:
+        """The first version with the champion's members."""
+        return generation_of(self.champion)
 
     def train(self, rows: Rows) -> str:
         """Train and register a version by hand."""

@@ -13,7 +13,7 @@ from typing import Any
 from training.artifacts.answer_in_child import ModelInChild
 from training.artifacts.draft import CARD, REFERENCE, REPORT, SPEC, Draft, compare_stored, manifest_of, save_whole, write_files
 from training.artifacts.golden_rows import Golden
-from training.artifacts.manifest import Manifest, current_libraries, differing_libraries, version_name
+from training.artifacts.manifest import Manifest, current_libraries, differing_libraries
 from training.artifacts.members import Member, newest
 from training.artifacts.pickles import MODEL, load_compiled, load_model, read_golden
 from training.artifacts.replay_in_child import replay_in_child
@@ -45,7 +45,7 @@ class Artifact:
     @property
     def version(self) -> str:
         """The name of the version."""
-        return version_name(self.manifest.created, self.digest)
+        return self.manifest.named(self.digest)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LoadedArtifact:
     @property
     def version(self) -> str:
         """The name of the version."""
-        return version_name(self.manifest.created, self.digest)
+        return self.manifest.named(self.digest)
 
     @property
     def model(self) -> FittedModel:

@@ -185,6 +185,8 @@ def save_whole(
         write_durably(unfinished / SIGNATURE, sign(key, content).encode() + b"\n")
         _sync_folder(unfinished)
         path = folder / manifest.version
+        if manifest.reweighed is not None and path.exists():
+            raise ArtifactError(f"{path.name} is there already")
         if not path.exists():
             unfinished.rename(path)
             _sync_folder(folder)

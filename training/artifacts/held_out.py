@@ -17,8 +17,13 @@ _FORMAT, _DIGITS = 1, 7
 Places = npt.NDArray[np.intp]
 
 
-def held_out_content(prediction: Prediction, n_rows: int) -> dict[str, Any]:
-    """Return as a JSON object what was answered for the newest of `n_rows` stored rows: of more than 5,000 so many spread over them.
+def held_out_content(prediction: Prediction, n_rows: int, time_us: npt.NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """Return as a JSON object what was answered for the newest of `n_rows` rows: of more than 5,000 so many spread over them.
+
+    Parameters
+    ----------
+    time_us
+        Of the newest rows, where they are not stored with the version: by it they are known in the log.
 
     Examples
     --------
@@ -35,6 +40,7 @@ def held_out_content(prediction: Prediction, n_rows: int) -> dict[str, Any]:
         "output": some.label.tolist(),
         "classes": None if some.classes is None else list(some.classes),
         "probabilities": None if some.probability is None else np.round(some.probability, _DIGITS).tolist(),
+        **({} if time_us is None else {"time_us": time_us[chosen].tolist()}),
     }
 
 

@@ -16,7 +16,7 @@ from training.own_code import Code
 
 LIBRARIES = ("scikit-learn", "numpy", "joblib", "scipy")
 # Fields that older manifests do not have: left out where they hold nothing, so that digests stay.
-_LATER = ("code", "original", "asked", "members", "weighed_through_us", "generation")
+_LATER = ("code", "original", "asked", "members", "weighed_through_us", "generation", "reweighed")
 _TIMES = ("created", "data_start", "data_end")
 
 
@@ -64,6 +64,8 @@ class Manifest:
         Model time of the last row that weights and maps were fitted on; None where they never were.
     generation
         The first version with these members; None where this is it.
+    reweighed
+        Which reweigh of its generation this is, from 1; None for the first version of one.
     """
 
     model: str
@@ -94,6 +96,7 @@ class Manifest:
     members: tuple[Member, ...] | None = None
     weighed_through_us: int | None = None
     generation: str | None = None
+    reweighed: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; times as microseconds since the epoch."""
@@ -146,7 +149,11 @@ class Manifest:
     @property
     def version(self) -> str:
         """The name of the version: sortable by the time it was made, never reused."""
-        return version_name(self.created, self.digest)
+        return self.named(self.digest)
+
+    def named(self, digest: str) -> str:
+        """Return the name of the version, where its digest is known."""
+        return version_name(self.created, digest) if self.reweighed is None else f"{self.generation}.{self.reweighed:04}"
 
 
 def version_name(created: datetime, digest: str) -> str:
@@ -158,6 +165,17 @@ def version_name(created: datetime, digest: str) -> str:
     '19700101T000000Z-0123456789ab'
     """
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest[:12]}"
+
+
+def generation_of(version: str) -> str:
+    """Return the generation of a version: the first one with the same members.
+
+    Examples
+    --------
+    >>> generation_of("19700101T000000Z-0123456789ab.0007"), generation_of("19700101T000000Z-0123456789ab")
+    ('19700101T000000Z-0123456789ab', '19700101T000000Z-0123456789ab')
+    """
+    return version.partition(".")[0]
 
 
 def digest_of(content: bytes) -> str:

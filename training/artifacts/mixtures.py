@@ -24,13 +24,14 @@ from training.schema.schema import Schema
 _HEADINGS = ("member", "family", "trained through", "weight", "map")
 
 
-def save_mixture(  # 10 parameters: the public call, all but two of them options by name
+def save_mixture(  # 11 parameters: the public call, all but two of them options by name
     members: Sequence[Member],
     loaded: Mapping[str, LoadedArtifact],
     *,
     spec_text: str,
     parent: str,
     generation: str | None,
+    reweighed: int | None = None,
     weighed_through_us: int | None,
     home_artifacts: Path,
     key: bytes,
@@ -53,6 +54,8 @@ def save_mixture(  # 10 parameters: the public call, all but two of them options
         The champion it follows.
     generation
         The first version with these members, which of one member is that itself; None where this is it.
+    reweighed
+        Which reweigh of its generation this is, from 1; None for the first version of one.
     weighed_through_us
         Model time of the last row that weights and maps were fitted on; None where they never were.
     now
@@ -92,6 +95,7 @@ def save_mixture(  # 10 parameters: the public call, all but two of them options
         files={name: FileEntry(digest_of(content), len(content)) for name, content in contents.items()},
         members=tuple(members),
         weighed_through_us=weighed_through_us,
+        reweighed=reweighed,
         generation=generation or (members[0].version if len(members) == 1 else None),
     )
 

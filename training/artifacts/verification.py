@@ -10,7 +10,7 @@ from hashlib import sha256
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
-from training.artifacts.manifest import FileEntry, Manifest, digest_of, version_name
+from training.artifacts.manifest import FileEntry, Manifest, digest_of
 from training.artifacts.members import Member, newest
 from training.artifacts.signing import is_signed
 from training.errors import ArtifactError, MissingArtifactError, TamperedArtifactError, UnsignedArtifactError
@@ -192,7 +192,7 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> None:
 def _refuse_wrong_name(source: Path, manifest: Manifest, digest: str, expected_digest: str | None) -> None:
     if expected_digest is not None and digest != expected_digest:
         raise TamperedArtifactError(f"the artifact is {digest[:12]}…, the registry knows {expected_digest[:12]}…")
-    version = version_name(manifest.created, digest)
+    version = manifest.named(digest)
     if source.name not in (version, digest):
         raise TamperedArtifactError(f"the folder {source.name} holds version {version}")
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from training.dataset.dataset import split_by_time
 from training.errors import CandidateError, TooFewRowsError
 from training.evaluation.curves import Curves, curves_of
@@ -23,6 +25,7 @@ from training.schema.prediction import Prediction
 from training.schema.rows import Columns, Rows
 from training.settings import Backend
 
+LEAST_JUDGED = 8  # rows that the forerunner of a member answers
 IMPORTANCE_SHARE = 0.02
 """Of the time of search and scoring, what the importance of columns may take."""
 IMPORTANCE_SECONDS = 3.0  # or as little as that
@@ -59,6 +62,25 @@ class Learned:
     refit: Refit | None = None
     curves: Curves = field(default_factory=lambda: Curves(0))
     importances: Importances | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What one more member is learned from.
+
+    Attributes
+    ----------
+    family
+        Which window of the labelled rows.
+    split_us
+        Rows from this model time on are not learned from by its forerunner, which answers them.
+    like
+        Family and settings of the candidate; None has one searched for.
+    """
+
+    family: str
+    split_us: int
+    like: tuple[str, Mapping[str, Any]] | None = None
 
 
 def choose(rows: Rows, spec: ModelSpec, progress: Progress, *, stop_after: int | None, backend: Backend, jobs: int) -> SearchResult:
@@ -107,6 +129,42 @@ def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress,
     unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
     refit = None if spec.training.original is None else Refit(spec.training.original, None)
     return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit, curves, importances)
+
+
+def learn_member(
+    rows: Rows, spec: ModelSpec, chosen: SearchResult, split_us: int, durations: dict[str, float], *, window: int
+) -> tuple[Rows, Learned]:
+    """Fit what was chosen on so many of the newest rows as the `window` says; return these, too.
+
+    Its figures are those of its forerunner, which was fitted on the rows before the split, on those after it. Where the window has
+    fewer than two classes before the split, all rows are learned from.
+    """
+    watch = time.perf_counter
+    some = rows.slice(len(rows) - window, len(rows))
+    if spec.schema.is_classification and len(set(_parted(some, split_us)[0].labels.tolist())) < 2:
+        some = rows
+    older, newest = _parted(some, split_us)
+    if len(newest) < LEAST_JUDGED or len(older) < spec.retraining.gate.min_train_rows:
+        raise TooFewRowsError(
+            f"{len(older)} labelled rows to learn from before those of the gate and {len(newest)} of these: "
+            f"{spec.retraining.gate.min_train_rows} and {LEAST_JUDGED} are the least"
+        )
+    began = watch()
+    answers = ask(chosen.best, fit(chosen.best, older, spec.schema), newest.columns)
+    constant = fit(baseline(spec.training.seed, spec.costs), older, spec.schema).predict(newest.columns)
+    scored, guess = (evaluate(newest, each, spec.schema, spec.segments, spec.more_metrics) for each in (answers, constant))
+    durations["evaluate"] = watch() - began
+    began = watch()
+    model = fit(chosen.best, some, spec.schema)
+    durations["fit"] = watch() - began
+    best, how = chosen.best, "none: what the members of a version say is mapped when they are weighed"
+    curves = curves_of(newest.labels, answers)
+    return some, Learned(model, answers, scored, guess, best.family, how, dict(best.params), chosen, None, curves)
+
+
+def _parted(rows: Rows, split_us: int) -> tuple[Rows, Rows]:
+    place = int(np.searchsorted(rows.time_us, split_us))
+    return rows.slice(0, place), rows.slice(place, len(rows))
 
 
 def weighed(predict: Callable[[Columns], Prediction], rows: Rows, spec: ModelSpec, seconds: float) -> Importances:

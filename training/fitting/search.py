@@ -15,7 +15,7 @@ import math
 import time
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -189,6 +189,16 @@ def search(
     seconds = clock() - began
     remarks = _remarks(policy.budget, len(rungs), len(steps), seconds) if stop_after is None else ()
     return SearchResult(chosen, best.score, constant, metric.name, tuple(rungs), fits, seconds, (*left_out, *remarks))
+
+
+def chosen_before(spec: ModelSpec, family: str, params: Mapping[str, Any]) -> SearchResult | None:
+    """Return a candidate that an earlier search chose, without any fit; None where its family does not compete any more."""
+    field, left_out = _able(spec)
+    of_family = next((each for each in field if each.family == family), None)
+    if of_family is None:
+        return None
+    nothing = math.nan
+    return SearchResult(replace(of_family, params=dict(params)), nothing, nothing, spec.judged_by.name, (), 0, 0.0, tuple(left_out))
 
 
 def refuse_useless(result: SearchResult, metric: Metric) -> None:

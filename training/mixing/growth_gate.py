@@ -18,8 +18,6 @@ from training.evaluation.gate import Difference, jackknife_difference
 from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
 from training.mixing.labelled_rows import LabelledRows
-from training.mixing.mixture import mix
-from training.schema.costs import Costs
 from training.schema.prediction import Prediction
 
 LEAST_ROWS = 200
@@ -68,59 +66,49 @@ class GrowthDecision:
         return self.outcome == "accepted"
 
 
-def judge_growth(  # 8 parameters: two answers and how they are mixed, the rows they are judged on, and how
-    logged: Prediction,
-    forerunner: Prediction,
-    weight: float,
+def judge_growth(  # 7 parameters: two answers, the rows they are judged on, and how
+    before: Prediction,
+    after: Prediction,
     rows: LabelledRows,
     metric: Metric | str,
     *,
+    weight: float,
     segments: Mapping[str, Mask] | None = None,
     rule: GrowthRule | None = None,
-    costs: Costs | None = None,
 ) -> GrowthDecision:
-    """Judge a growth by what was answered, and by what would have been with the forerunner beside it.
+    """Judge a growth by what the members answer, and by what they would with the forerunner of a new one in its sibling's place.
 
     Parameters
     ----------
-    logged
-        What was answered to the rows then: by nobody that had seen their labels.
-    forerunner
-        What the forerunner answers, mapped as its sibling is; trained before the first of the rows.
-    weight
-        Its sibling's weight, more than 0 and at most 1: judged is ``(1 - weight) * logged + weight * forerunner``.
+    before, after
+        To rows that neither a member nor the forerunner was trained on.
     metric
         The model's.
+    weight
+        Of the forerunner, for the evidence.
     segments
         By name which rows are of it; those with enough rows must not be proven worse either (Bonferroni).
-    costs
-        What wrong decisions cost; None where the most probable class is decided.
 
     Raises
     ------
     ValueError
-        Lengths differ, or the weight is no share.
+        Lengths differ.
 
     Examples
     --------
     >>> random = np.random.default_rng(0)
     >>> rows = LabelledRows(np.arange(400), random.normal(0, 10, 400))
-    >>> logged, poor = Prediction(rows.y + random.normal(0, 1, 400)), Prediction(rows.y + random.normal(0, 9, 400))
-    >>> decision = judge_growth(logged, poor, 0.5, rows, "mae")
-    >>> decision.outcome, decision.reason[:43]
-    ('refused', 'worse with the member: gain in mae of -2.52')
+    >>> before, poor = Prediction(rows.y + random.normal(0, 1, 400)), Prediction(rows.y + random.normal(0, 9, 400))
+    >>> judge_growth(before, poor, rows, "mae", weight=0.5).outcome
+    'refused'
     """
     rule, judged = rule or GrowthRule(), METRICS[metric] if isinstance(metric, str) else metric
-    if not 0 < weight <= 1:
-        raise ValueError(f"the forerunner has the weight {weight}, wanted more than 0 and at most 1")
-    mixed = mix([logged, forerunner], [1 - weight, weight], costs)
-    before = mix([logged], [1.0], costs).aligned(mixed.classes or ())
+    classes = after.classes
+    before, mixed = (each if classes is None else each.aligned(classes) for each in (before, after))
     evidence: dict[str, Any] = {"metric": judged.name, "rows": len(rows), "wanted_rows": rule.rows, "weight": weight, "level": rule.level}
     counts = effective(rows.counts)
     if counts < rule.rows:
         return _decided("not judged", f"too few rows to judge: {counts:.0f} of {rule.rows}", evidence)
-    if mixed.classes is not None and bool((rows.y == rows.y[0]).all()):
-        return _decided("not judged", f"all {len(rows)} rows to judge by are of class {rows.y[0]}", evidence)
     whole = _difference(judged, rows, before, mixed, rule.level)
     if not whole.is_defined:
         return _decided("not judged", f"{judged.name} is not defined on these {len(rows)} rows", evidence)

@@ -163,29 +163,28 @@ class MemberProbation:
         }
 
 
-def differences(answers: Sequence[Prediction], weights: Sequence[float], member: int, rows: LabelledRows) -> Floats:
+def differences(answers: Sequence[Prediction], weights: Sequence[float], without: Sequence[float], rows: LabelledRows) -> Floats:
     """Return by how much each row's loss is larger with a member than without it, shape (n,).
 
     Parameters
     ----------
     answers, weights
         Of each member as it is in the mixture: mapped, to the same rows.
-    member
-        The place of the one on probation; without it the others share its weight.
+    without
+        The weights there would be without it: 0 for itself.
 
     Raises
     ------
     ValueError
-        The others have no weight.
+        No member has a weight.
 
     Examples
     --------
     >>> rows = LabelledRows(np.arange(2), np.array([1.0, 2.0]))
-    >>> differences([Prediction(np.array([1.0, 2.0])), Prediction(np.array([3.0, 2.0]))], [0.5, 0.5], 1, rows).tolist()
+    >>> differences([Prediction(np.array([1.0, 2.0])), Prediction(np.array([3.0, 2.0]))], [0.5, 0.5], [1, 0], rows).tolist()
     [1.0, 0.0]
     """
-    others = [weight if i != member else 0.0 for i, weight in enumerate(weights)]
-    metric = METRICS["mae" if answers[member].probability is None else "log_loss"]
+    metric = METRICS["mae" if answers[0].probability is None else "log_loss"]
     loss = metric.per_row_loss
     assert loss is not None  # both are means over rows
-    return np.asarray(rows.counts * (loss(rows.y, mix(answers, weights)) - loss(rows.y, mix(answers, others))))
+    return np.asarray(rows.counts * (loss(rows.y, mix(answers, weights)) - loss(rows.y, mix(answers, without))))

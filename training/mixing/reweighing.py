@@ -97,7 +97,7 @@ def reweigh(
     A member is *scored* when it has `LEAST_ROWS` rows later than all it was trained on. Each scored member has a map of its own from
     those; the weights of all of them are learned on the rows later than what any of them was trained on. A member that is not scored
     takes the place of its family's newest scored one: its map and its weight, shared where several take it. Without such a one it has
-    no map, and half of the weight of the heaviest. Where no member is scored, those that have a weight stay what they are.
+    the map and half of the weight of the heaviest. Where no member is scored, those that have a weight stay what they are.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _places(members: Sequence[MemberState], answers: Sequence[Prediction], known
         given = weights[at] if source is not None else weights[at] / 2
         places[at] = replace(places[at], weight=places[at].weight - given)
         for i in heirs:
-            inherited = None if source is None else _inherited(known[source].map, answers[source], answers[i])
+            inherited = _inherited(known[at].map, answers[at], answers[i])
             places[i] = _Place(given / len(heirs), inherited, at)
     total = sum(place.weight for place in places.values())
     return [replace(places[i], weight=places[i].weight / total) for i in range(len(members))]

@@ -126,9 +126,9 @@ def share(**kwargs: Any) -> fields.Float:
     return fields.Float(validate=validate.Range(0, 1, min_inclusive=False, max_inclusive=False), **kwargs)
 
 
-def count(least: int = 1) -> fields.Integer:
-    """A whole number of at least `least`."""
-    return fields.Integer(strict=True, validate=validate.Range(min=least))
+def count(least: int = 1, most: int | None = None) -> fields.Integer:
+    """A whole number of at least `least`, and at most `most`."""
+    return fields.Integer(strict=True, validate=validate.Range(min=least, max=most))
 
 
 def choice(*names: str, **kwargs: Any) -> fields.String:

@@ -222,7 +222,6 @@ class ProbationKeys(Keys):
 class RetrainingKeys(Keys):
     """When to retrain."""
 
-    makes = policies.RetrainingPolicy
     act = choice("auto", "notify")
     schedule = Duration(allow_none=True)
     min_new_labels = fields.Integer(strict=True, allow_none=True, validate=validate.Range(min=1))
@@ -232,6 +231,10 @@ class RetrainingKeys(Keys):
     budget_per_week = count(0)
     gate = fields.Nested(GateKeys)
     probation = fields.Nested(ProbationKeys)
+
+    @post_load
+    def _make(self, loaded: dict[str, Any], **kwargs: Any) -> policies.RetrainingPolicy:
+        return policies.RetrainingPolicy(**loaded, written=frozenset(loaded))
 
 
 class RetentionKeys(Keys):
@@ -314,6 +317,9 @@ class ModelKeys(Keys):
 
     @post_load
     def _make(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        training, retraining = loaded.get("training"), loaded.get("retraining") or policies.RetrainingPolicy()
+        if training is not None and training.members > 1:
+            loaded["retraining"] = retraining.growing((loaded.get("watching") or policies.WatchingPolicy()).every)
         has_costs = loaded.get("training") is not None and loaded["training"].costs is not None
         loaded["metric"] = loaded.get("metric") or (COST if has_costs else DEFAULT_METRIC[loaded["schema"].task])
         return tuples(loaded)

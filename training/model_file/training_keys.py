@@ -25,12 +25,16 @@ class TrainingKeys(Keys):
     half_life = Duration(allow_none=True)
     split = choice("time", "random")
     search = choice("halving", "optuna")
+    members = count(1, policies.MOST_MEMBERS)
+    map = fields.Boolean()
     costs = fields.List(fields.List(fields.Float(allow_nan=False)), allow_none=True)
 
     @post_load
     def _make(self, loaded: dict[str, Any], **kwargs: Any) -> policies.TrainingPolicy:
         if loaded.get("costs") is not None:
             loaded["costs"] = [tuple(row) for row in loaded["costs"]]
+        if "map" in loaded:
+            loaded["is_mapped"] = loaded.pop("map")
         budget = loaded.pop("budget", None)
         if isinstance(budget, int):
             loaded["budget"] = policies.Budget(None, budget)

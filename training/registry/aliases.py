@@ -1,15 +1,27 @@
 """How aliases move and what the ledger says of it, within a transaction that somebody else opened."""
 
 from collections.abc import Container, Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from training.errors import ContractChangedError, RegistryError, StalePromotionError, UnknownModelError, UnknownVersionError
+from training.clock import to_us
+from training.errors import (
+    ContractChangedError,
+    RegistryError,
+    StalePromotionError,
+    UnknownModelError,
+    UnknownVersionError,
+    VersionExistsError,
+)
 from training.json_text import to_text
 from training.registry import tables
 from training.registry.tables import AliasRecord, Cause, ModelRecord, VersionRecord
 from training.storage.database import upsert
+
+if TYPE_CHECKING:
+    from training.artifacts.artifact import Artifact
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 PROMOTE, ROLL_BACK, REWEIGH, REFUSE, REMOVE = "promote", "rollback", "reweigh", "refuse", "remove"
@@ -156,6 +168,28 @@ def removed_versions(connection: sa.Connection, model: str) -> set[str]:
     """Return the versions of a model that were removed: their names are never used again."""
     line = tables.ledger.c
     return set(connection.scalars(sa.select(line.version).where(line.model == model, line.action == REMOVE, line.version.is_not(None))))
+
+
+def put_version(connection: sa.Connection, artifact: "Artifact", run_id: str | None) -> tuple[VersionRecord, bool]:
+    """Make an artifact known; return it, and whether it was not; see `Registry.register`."""
+    manifest = artifact.manifest
+    row = {
+        "model": manifest.model,
+        "version": artifact.version,
+        "digest": artifact.digest,
+        "path": str(Path(manifest.model) / artifact.version),
+        "parent": manifest.parent,
+        "contract_hash": manifest.contract_hash,
+        "created_us": to_us(manifest.created),
+        "run_id": run_id,
+        "manifest": to_text(manifest.to_dict()),
+    }
+    known_model(connection, manifest.model)
+    is_new = upsert(connection, tables.versions, row, ["model", "version"], None) > 0
+    known = known_version(connection, manifest.model, artifact.version)
+    if known.digest != artifact.digest:
+        raise VersionExistsError(f"version {known.version} of {known.model} is registered with digest {known.digest[:12]}…")
+    return known, is_new
 
 
 def present_version(connection: sa.Connection, model: str, version: str) -> VersionRecord:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from training.clock import to_us
-from training.errors import RegistryError, VersionExistsError
-from training.json_text import to_text
+from training.errors import RegistryError
 from training.registry import aliases, removal, tables
 from training.registry.aliases import (
     CHAMPION,
@@ -22,6 +20,7 @@ from training.registry.aliases import (
     known_version,
     point,
     present_version,
+    put_version,
     removed_versions,
     write_line,
 )
@@ -109,28 +108,12 @@ class Registry:
         VersionExistsError
             The version is known with another digest.
         """
-        manifest = artifact.manifest
-        row = {
-            "model": manifest.model,
-            "version": artifact.version,
-            "digest": artifact.digest,
-            "path": str(Path(manifest.model) / artifact.version),
-            "parent": manifest.parent,
-            "contract_hash": manifest.contract_hash,
-            "created_us": to_us(manifest.created),
-            "run_id": run_id,
-            "manifest": to_text(manifest.to_dict()),
-        }
         with self._writing(guard) as connection:
-            known_model(connection, manifest.model)
-            is_new = upsert(connection, tables.versions, row, ["model", "version"], None) > 0
-            known = known_version(connection, manifest.model, artifact.version)
-            if known.digest != artifact.digest:
-                raise VersionExistsError(f"version {known.version} of {known.model} is registered with digest {known.digest[:12]}…")
+            record, is_new = put_version(connection, artifact, run_id)
             if is_new:
-                cause = cause.with_evidence(digest=artifact.digest, parent=manifest.parent, run=run_id)
-                write_line(connection, manifest.model, "register", artifact.version, None, cause, _us(now))
-            return known
+                cause = cause.with_evidence(digest=record.digest, parent=record.parent, run=run_id)
+                write_line(connection, record.model, "register", record.version, None, cause, _us(now))
+            return record
 
     def check(self, guard: Guard) -> None:
         """Ask a guard whether its holder may still write, before anything is done that no transaction can undo."""
@@ -220,16 +203,9 @@ class Registry:
             return aliases.promote(connection, model, version, expected, cause, _us(now), force=force)
 
     def reweigh(
-        self,
-        model: str,
-        version: str,
-        *,
-        expected: str,
-        cause: Cause,
-        now: datetime | None = None,
-        guard: Guard | None = None,
+        self, artifact: "Artifact", *, expected: str, cause: Cause, now: datetime | None = None, guard: Guard | None = None
     ) -> AliasRecord:
-        """Make a version with other weights or maps of the same members the champion, if the champion is still the one that was weighed.
+        """Register a version with other weights or maps of the same members, and make it the champion, in place of the one weighed.
 
         `previous` stays, and so does what `roll_back` goes back to: the version before this generation.
 
@@ -245,12 +221,16 @@ class Registry:
         ContractChangedError
             The version answers other requests than the champion.
         UnknownVersionError
-            One of the two is not registered.
+            The champion is not registered.
+        VersionExistsError
+            The version is known with another digest.
         RegistryError
             The version is of another generation, or the champion already.
         """
         with self._writing(guard) as connection:
-            return aliases.reweigh(connection, model, version, expected, cause, _us(now))
+            record, _ = put_version(connection, artifact, None)
+            cause = cause.with_evidence(digest=record.digest)
+            return aliases.reweigh(connection, record.model, record.version, expected, cause, _us(now))
 
     def roll_back(
         self,

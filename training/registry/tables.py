@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from training.artifacts.manifest import generation_of
 from training.artifacts.members import Member
 from training.clock import from_us
 from training.json_text import from_text
@@ -152,7 +153,7 @@ class VersionRecord:
     @property
     def generation(self) -> str:
         """The first version with the same members; a reweigh makes another version of the same generation."""
-        return self.manifest.get("generation") or self.version
+        return generation_of(self.version)
 
 
 @dataclass(frozen=True, slots=True)

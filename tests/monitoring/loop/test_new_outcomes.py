@@ -15,6 +15,7 @@ from monitoring.journal import tables
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up, count_outcomes
 from tests.conftest import Once
 from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, weather
+from training.artifacts.manifest import generation_of
 from training.schema.rows import Rows
 
 BY_PLACE = MODEL_FILE.replace("bucket: 1d}", "bucket: 1d, segments: [place]}").replace(
@@ -25,7 +26,7 @@ Totals = dict[tuple[int, str, str], OutcomeSums]
 
 
 def of_journal(world: World) -> Totals:
-    """Return what the journal counted, by bucket, version and segment."""
+    """Return what the journal counted, by bucket, generation and segment."""
     stored = world.stores.journal.outcomes
     parts: dict[tuple[int, str, str], list[OutcomeSums]] = {}
     for segment in stored.segments("rain"):
@@ -42,9 +43,10 @@ def of_rows(world: World, slot_us: int) -> Totals:
     segment = world.stores.load("rain", world.champion).reference.measures.segments[0]
     places = segment.places(logged.rows.columns["place"])
     whole: Totals = {}
-    for version in set(logged.version.tolist()):
+    generation = np.array([generation_of(version) for version in logged.version.tolist()], dtype=object)
+    for version in set(generation.tolist()):
         for key, of_key in [("", np.ones(len(logged), dtype=bool)), *((name, places == at) for at, name in enumerate(segment.keys))]:
-            chosen = np.flatnonzero((logged.version == version) & of_key)
+            chosen = np.flatnonzero((generation == version) & of_key)
             starts, group = np.unique(logged.rows.time_us[chosen] // DAY_US * DAY_US, return_inverse=True)
             sums = count_outcomes(group, logged.rows.labels[chosen], logged.prediction.take(chosen), edges, is_binary=True)
             whole |= {(start, version, key): one for start, one in zip(starts.tolist(), sums, strict=True)}
@@ -110,7 +112,7 @@ def test_what_the_slots_counted_is_what_the_log_holds(by_place: World) -> None:
 def test_it_does_not_matter_who_looked_nor_when(make: Make) -> None:
     rows, results = weather(1, 60, 26), []
     for rest, others in ((range(66, 80), ()), (range(0), (64, 72, 78))):
-        world = make(model_file=BY_PLACE)
+        world = make(model_file=BY_PLACE.replace("budget: 2 fits", "budget: 2 fits, map: false"))
         replay(world, rows, range(60, 86), rest=rest, new_monitor_on=others)
         results.append(counts(of_journal(world)))
         world.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.monitoring.world import MODEL_FILE, World, weather
+from training.artifacts.manifest import generation_of
 from training.registry.tables import Cause
 
 
@@ -19,10 +20,10 @@ def test_a_bad_promotion_by_force_is_rolled_back(world: World) -> None:
 
     assert world.verdicts() == ["keep", "keep", "roll_back", "keep"]
     assert world.actions() == ["promote", "promote", "rollback"]
-    assert world.champion == good
+    assert world.generation == good
     assert world.probations() == [("rolled_back", 0)]
     [message] = [one for one, _ in world.stores.journal.outbox.last("rain", 9) if one.type == "model.rolled_back"]
-    assert (message.content["version"], message.content["champion"]) == (good, bad)
+    assert (message.content["version"], generation_of(message.content["champion"])) == (good, bad)
     assert message.content["evidence"][0].startswith("probation: ")
 
 
@@ -40,7 +41,7 @@ def test_what_beats_a_bad_promotion_does_not_keep_the_version_before_it_from_com
         world.settle(watch)
 
     assert world.actions()[:4] == ["promote", "promote", "refuse", "rollback"]
-    assert world.champion == good
+    assert world.generation == good
     *_, refusal = (line for line in world.stores.registry.ledger("rain", 9) if line.action == "refuse")  # the oldest
     assert refusal.evidence["before"]["version"] == good
     assert refusal.evidence["gain_low"] > 0
@@ -58,6 +59,6 @@ def test_a_good_promotion_passes_its_probation(world: World) -> None:
     world.answer(weather(1, 69, 20))
     world.settle(watch)
 
-    assert world.champion == other
+    assert world.generation == other
     assert world.probations() == [("passed", 2)]
     assert world.verdicts() == ["keep"] * 4

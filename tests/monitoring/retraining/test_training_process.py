@@ -19,7 +19,7 @@ def test_a_killed_child_leaves_the_champion_and_a_failed_run(make: Callable[...,
     run = world.stores.journal.runs("rain", RETRAIN)[0]
     assert run.state == "failed"
     assert "code -9" in (run.error or "")
-    assert world.champion == first
+    assert world.generation == first
     assert world.actions() == ["promote", "failed"]
 
 

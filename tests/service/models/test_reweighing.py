@@ -58,7 +58,7 @@ class Worker:
         return {each.digest: each for each in loaded}
 
     def save(self, loaded: dict[str, LoadedArtifact], share: float, number: int, generation: str | None) -> Artifact:
-        """Make a version of both, and register it."""
+        """Make a version of both, and register it where it is the first of its generation."""
         first, second = (each.manifest.as_member("all") for each in loaded.values())
         members: list[Member] = [replace(first, weight=share, map=(1.1, 0.1)), replace(second, weight=1 - share)]
         artifact = save_mixture(
@@ -67,12 +67,14 @@ class Worker:
             spec_text=self.place.registry.get_model("bikes").spec_text,
             parent=first.version,
             generation=generation,
+            reweighed=None if generation is None else number,
             weighed_through_us=number,
             home_artifacts=self.place.home.artifacts,
             key=self.key,
             now=NOW + timedelta(hours=number),
         )
-        self.place.registry.register(artifact, cause=CAUSE)
+        if generation is None:
+            self.place.registry.register(artifact, cause=CAUSE)
         return artifact
 
 
@@ -126,7 +128,7 @@ def test_reweighs_load_no_member_and_leave_nothing(count: int, mixed: tuple[Work
         nonlocal champion
         gone.append(weakref.ref(worker.current))
         artifact = worker.save(loaded, 0.3 + number / 100, number, first.version)
-        worker.place.registry.reweigh("bikes", artifact.version, expected=champion.version, cause=CAUSE)
+        worker.place.registry.reweigh(artifact, expected=champion.version, cause=CAUSE)
         worker.follower.refresh()
         champion = artifact
 
@@ -160,7 +162,7 @@ def test_a_member_that_is_not_in_this_home_is_missed_by_who_has_not_loaded_it(
     fresh = start()
     shutil.rmtree(worker.place.bikes_path(1))
 
-    worker.place.registry.reweigh("bikes", second.version, expected=first.version, cause=CAUSE)
+    worker.place.registry.reweigh(second, expected=first.version, cause=CAUSE)
     [each.follower.refresh() for each in (worker, fresh)]
 
     assert worker.current.version == second.version  # it has the member loaded

@@ -99,7 +99,7 @@ def test_its_manifest_says_what_it_is(pools_of: Callable[..., Pool]) -> None:
 def test_a_manifest_of_today_keeps_its_bytes(pools_of: Callable[..., Pool]) -> None:
     stored = json.loads(pools_of().members[0].manifest.to_json())
 
-    assert {"members", "weighed_through_us", "generation"} & set(stored) == set()
+    assert {"members", "weighed_through_us", "generation", "reweighed"} & set(stored) == set()
 
 
 def test_its_reference_is_that_of_the_newest_member_and_its_cost_that_of_all(pools_of: Callable[..., Pool]) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from training.evaluation.losses import cost_metric
-from training.mixing.growth_gate import LEAST_ROWS, WORSE_CALIBRATION, GrowthRule, judge_growth
+from training.evaluation.losses import Metric, cost_metric
+from training.mixing.growth_gate import LEAST_ROWS, WORSE_CALIBRATION, GrowthDecision, GrowthRule, judge_growth
 from training.mixing.labelled_rows import LabelledRows
+from training.mixing.mixture import mix
 from training.schema.costs import Costs
 from training.schema.prediction import Prediction
 
@@ -33,11 +35,25 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z))
 
 
+def judge(
+    before: Prediction,
+    forerunner: Prediction,
+    weight: float,
+    rows: LabelledRows,
+    metric: Metric | str,
+    costs: Costs | None = None,
+    **how: Any,
+) -> GrowthDecision:
+    """Judge a mixture of the forerunner and what was answered without it."""
+    after = mix([before, forerunner], [1 - weight, weight], costs)
+    return judge_growth(mix([before], [1.0], costs), after, rows, metric, weight=weight, **how)
+
+
 def test_a_member_that_is_as_good_or_better_comes() -> None:
     rows, noise = numbers()
 
     as_good, better = (
-        judge_growth(Prediction(rows.y + noise[0]), Prediction(rows.y + each), 0.5, rows, "mae") for each in noise[1:] * [[1], [0.2]]
+        judge(Prediction(rows.y + noise[0]), Prediction(rows.y + each), 0.5, rows, "mae") for each in noise[1:] * [[1], [0.2]]
     )
 
     assert as_good.is_accepted
@@ -48,7 +64,7 @@ def test_a_member_that_is_as_good_or_better_comes() -> None:
 def test_a_member_that_is_proven_worse_is_refused() -> None:
     rows, noise = numbers()
 
-    decision = judge_growth(Prediction(rows.y + noise[0]), Prediction(rows.y + 40), 0.5, rows, "mae")
+    decision = judge(Prediction(rows.y + noise[0]), Prediction(rows.y + 40), 0.5, rows, "mae")
 
     assert decision.outcome == "refused"
     assert decision.reason.startswith("worse with the member: gain in mae of")
@@ -58,7 +74,7 @@ def test_a_member_that_is_proven_worse_is_refused() -> None:
 def test_the_less_it_weighs_the_less_harm_a_member_can_do() -> None:
     rows, noise = numbers()
 
-    gains = [judge_growth(Prediction(rows.y + noise[0]), Prediction(rows.y + 40), w, rows, "mae").evidence["gain"] for w in (0.1, 0.5, 1.0)]
+    gains = [judge(Prediction(rows.y + noise[0]), Prediction(rows.y + 40), w, rows, "mae").evidence["gain"] for w in (0.1, 0.5, 1.0)]
 
     assert gains == sorted(gains, reverse=True)
     assert gains[2] < 10 * gains[0] / 2
@@ -70,9 +86,7 @@ def test_a_member_that_is_no_worse_is_refused_as_seldom_as_the_level_says(times:
     for seed in range(times):
         rows, noise = numbers(300, seed)
         plain, skewed = rows.y + noise[0], rows.y + noise[1]
-        refused += (
-            judge_growth(Prediction(plain), Prediction(2 * skewed - plain), 0.5, rows, "mae", rule=GrowthRule(0.05)).outcome == "refused"
-        )
+        refused += judge(Prediction(plain), Prediction(2 * skewed - plain), 0.5, rows, "mae", rule=GrowthRule(0.05)).outcome == "refused"
 
     assert refused <= 0.05 * times + 3 * np.sqrt(0.05 * 0.95 * times)
 
@@ -80,7 +94,7 @@ def test_a_member_that_is_no_worse_is_refused_as_seldom_as_the_level_says(times:
 def test_too_few_rows_are_not_judged() -> None:
     rows, noise = numbers(LEAST_ROWS - 1)
 
-    decision = judge_growth(Prediction(rows.y + noise[0]), Prediction(rows.y + 400), 0.5, rows, "mae")
+    decision = judge(Prediction(rows.y + noise[0]), Prediction(rows.y + 400), 0.5, rows, "mae")
 
     assert (decision.outcome, decision.reason) == ("not judged", "too few rows to judge: 199 of 200")
     assert not decision.is_accepted
@@ -90,16 +104,16 @@ def test_drawn_rows_count_as_their_effective_number() -> None:
     rows, noise = numbers()
     drawn = LabelledRows(rows.time_us, rows.y, np.where(np.arange(N) < 50, 100.0, 0.1))
 
-    assert judge_growth(Prediction(rows.y + noise[0]), Prediction(rows.y), 0.5, drawn, "mae").outcome == "not judged"
+    assert judge(Prediction(rows.y + noise[0]), Prediction(rows.y), 0.5, drawn, "mae").outcome == "not judged"
 
 
-def test_rows_of_one_class_are_not_judged() -> None:
-    rows, logit = classes()
+def test_rows_of_one_class_refuse_only_what_is_proven_worse_on_them() -> None:
+    rows, _ = classes()
     one = LabelledRows(rows.time_us, np.full(N, "no", object))
 
-    decision = judge_growth(answers(sigmoid(logit)), answers(np.full(N, 0.01)), 0.5, one, "log_loss")
+    surer, less_sure = (judge(answers(np.full(N, 0.1)), answers(np.full(N, p)), 0.5, one, "log_loss") for p in (0.01, 0.4))
 
-    assert (decision.outcome, decision.reason) == ("not judged", "all 600 rows to judge by are of class no")
+    assert (surer.outcome, less_sure.outcome) == ("accepted", "refused")
 
 
 def test_a_segment_that_is_proven_worse_refuses_a_member_that_is_better_on_the_whole() -> None:
@@ -108,8 +122,8 @@ def test_a_segment_that_is_proven_worse_refuses_a_member_that_is_better_on_the_w
     forerunner = Prediction(rows.y + np.where(coast, 15.0, noise[1] * 0.1))
     segments = {"place=coast": coast, "place=inland": ~coast, "place=island": np.arange(N) < 100}
 
-    whole = judge_growth(Prediction(rows.y + noise[0] * 3), forerunner, 0.9, rows, "mae")
-    decision = judge_growth(Prediction(rows.y + noise[0] * 3), forerunner, 0.9, rows, "mae", segments=segments)
+    whole = judge(Prediction(rows.y + noise[0] * 3), forerunner, 0.9, rows, "mae")
+    decision = judge(Prediction(rows.y + noise[0] * 3), forerunner, 0.9, rows, "mae", segments=segments)
 
     assert whole.is_accepted
     assert decision.outcome == "refused"
@@ -122,7 +136,7 @@ def test_a_segment_that_is_proven_worse_refuses_a_member_that_is_better_on_the_w
 def test_a_member_that_spoils_the_calibration_is_refused_whatever_the_metric() -> None:
     rows, logit = classes()
 
-    decision = judge_growth(answers(sigmoid(logit)), answers(sigmoid(8 * logit)), 0.5, rows, "roc_auc")
+    decision = judge(answers(sigmoid(logit)), answers(sigmoid(8 * logit)), 0.5, rows, "roc_auc")
 
     assert decision.outcome == "refused"
     assert decision.reason.startswith("calibration error")
@@ -137,7 +151,7 @@ def test_a_class_the_forerunner_alone_knows_is_judged_with_it() -> None:
     knows = np.column_stack([(1 - both) * 2 / 3, np.full(N, 1 / 3), both * 2 / 3])
     forerunner = Prediction(np.full(N, "no", object), knows, ("no", "sometimes", "yes"))
 
-    decision = judge_growth(answers(both), forerunner, 0.5, LabelledRows(rows.time_us, y), "log_loss")
+    decision = judge(answers(both), forerunner, 0.5, LabelledRows(rows.time_us, y), "log_loss")
 
     assert decision.is_accepted
     assert decision.evidence["gain_low"] > 1.0
@@ -149,9 +163,7 @@ def test_what_is_judged_is_decided_by_the_costs_of_the_model() -> None:
 
     same = answers(sigmoid(logit))
 
-    by_costs, by_chance = (
-        judge_growth(same, same, 0.5, rows, cost_metric(costs), costs=each).evidence["score_before"] for each in (costs, None)
-    )
+    by_costs, by_chance = (judge(same, same, 0.5, rows, cost_metric(costs), costs=each).evidence["score_before"] for each in (costs, None))
 
     assert by_costs < by_chance / 2
 
@@ -159,15 +171,8 @@ def test_what_is_judged_is_decided_by_the_costs_of_the_model() -> None:
 def test_the_decision_is_plain_json_with_its_thresholds() -> None:
     rows, logit = classes()
 
-    decision = judge_growth(answers(sigmoid(logit)), answers(sigmoid(logit / 2)), 0.3, rows, "log_loss", segments={"a": np.arange(N) < 300})
+    decision = judge(answers(sigmoid(logit)), answers(sigmoid(logit / 2)), 0.3, rows, "log_loss", segments={"a": np.arange(N) < 300})
 
     stored = json.loads(json.dumps(decision.evidence, allow_nan=False))
     assert stored["outcome"] == decision.outcome
     assert (stored["wanted_rows"], stored["level"], stored["most_worse_calibration"]) == (200, 0.05, 0.02)
-
-
-def test_a_weight_that_is_no_share_is_refused() -> None:
-    rows, _ = numbers()
-
-    with pytest.raises(ValueError, match=r"the forerunner has the weight 0\.0, wanted more than 0"):
-        judge_growth(Prediction(rows.y), Prediction(rows.y), 0.0, rows, "mae")

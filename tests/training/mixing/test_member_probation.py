@@ -106,16 +106,16 @@ def test_a_difference_that_is_no_number_is_refused_by_its_row() -> None:
         MemberProbation().after([0.0, np.nan])
 
 
-def test_without_a_member_the_others_share_its_weight() -> None:
+def test_a_row_loses_by_a_member_what_it_loses_more_with_it() -> None:
     y = np.array([1.0, 1.0])
     answers = [Prediction(np.array([1.0, 3.0])), Prediction(np.array([3.0, 1.0])), Prediction(np.array([2.0, 2.0]))]
 
-    gaps = differences(answers, [0.25, 0.25, 0.5], 2, LabelledRows(np.arange(2), y, np.array([1.0, 3.0])))
+    gaps = differences(answers, [0.25, 0.25, 0.5], [0.5, 0.5, 0], LabelledRows(np.arange(2), y, np.array([1.0, 3.0])))
 
     assert gaps.tolist() == [0.0, 0.0]
-    assert differences(answers[:2], [0.5, 0.5], 1, LabelledRows(np.arange(2), y, np.array([1.0, 3.0]))).tolist() == [1.0, -3.0]
+    assert differences(answers[:2], [0.5, 0.5], [1, 0], LabelledRows(np.arange(2), y, np.array([1.0, 3.0]))).tolist() == [1.0, -3.0]
 
 
 def test_a_member_alone_cannot_be_on_probation() -> None:
     with pytest.raises(ValueError, match="not all 0"):
-        differences([Prediction(np.ones(2))], [1.0], 0, LabelledRows(np.arange(2), np.ones(2)))
+        differences([Prediction(np.ones(2))], [1.0], [0.0], LabelledRows(np.arange(2), np.ones(2)))

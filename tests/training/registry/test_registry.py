@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.patience import PATIENCE_SECONDS
 from tests.processes import PROCESSES
 from training.artifacts.artifact import Artifact
-from training.artifacts.manifest import Manifest
+from training.artifacts.manifest import Manifest, generation_of
 from training.errors import (
     ContractChangedError,
     DatabaseUnavailableError,
@@ -92,7 +92,8 @@ def promote(registry: Registry) -> Callable[..., object]:
 def weighed(number: int, *members: Artifact, generation: str | None = None) -> Artifact:
     """A version of members, all of one weight."""
     share = [replace(each.manifest.as_member("all"), weight=1 / len(members)) for each in members]
-    return make_artifact(number, members=tuple(share), generation=generation)
+    again = {} if generation is None else {"generation": generation, "reweighed": number}
+    return make_artifact(number, members=tuple(share), **again)
 
 
 def champion(registry: Registry) -> str | None:
@@ -389,15 +390,15 @@ BOTH_AGAIN = [weighed(number, A, B, generation=BOTH.version) for number in (21, 
 
 @pytest.fixture
 def reweigh(registry: Registry) -> Callable[..., object]:
-    for artifact in (*AGAIN, BOTH, *BOTH_AGAIN):
-        registry.register(artifact, cause=Cause("monitor", "weighed"), now=NOW)
-    return partial(registry.reweigh, "bikes", cause=Cause("monitor", "newer labels", {"moved": 0.2}), now=NOW + HOUR)
+    registry.register(BOTH, cause=Cause("monitor", "weighed"), now=NOW)
+    return partial(registry.reweigh, cause=Cause("monitor", "newer labels", {"moved": 0.2}), now=NOW + HOUR)
 
 
 def test_a_version_is_of_its_own_generation_or_of_that_it_names(registry: Registry, reweigh: Callable[..., object]) -> None:
-    names = [registry.version("bikes", each.version).generation for each in (A, *AGAIN, BOTH, *BOTH_AGAIN)]
+    names = [generation_of(each.version) for each in (A, *AGAIN, BOTH, *BOTH_AGAIN)]
 
     assert names == [A.version] * 3 + [BOTH.version] * 3
+    assert (AGAIN[0].version, BOTH_AGAIN[1].version) == (f"{A.version}.0011", f"{BOTH.version}.0022")
     assert [member.version for member in registry.version("bikes", BOTH.version).members] == [A.version, B.version]
     assert registry.version("bikes", A.version).members == ()
 
@@ -408,12 +409,12 @@ def test_a_reweigh_moves_the_champion_and_leaves_previous(
     promote(A.version, expected=None)
     promote(BOTH.version, expected=A.version)
 
-    reweigh(BOTH_AGAIN[0].version, expected=BOTH.version)
+    reweigh(BOTH_AGAIN[0], expected=BOTH.version)
 
     entry = registry.ledger("bikes", 1)[0]
     assert (champion(registry), previous(registry)) == (BOTH_AGAIN[0].version, A.version)
     assert (entry.action, entry.version, entry.previous) == ("reweigh", BOTH_AGAIN[0].version, BOTH.version)
-    assert (entry.who, entry.evidence) == ("monitor", {"moved": 0.2})
+    assert (entry.who, entry.evidence) == ("monitor", {"moved": 0.2, "digest": BOTH_AGAIN[0].digest})
     assert registry.alias("bikes", "champion").move == 3  # type: ignore[union-attr]
 
 
@@ -422,9 +423,9 @@ def test_a_version_of_members_is_rolled_back_to_the_generation_before_as_it_was_
 ) -> None:
     roll_back = partial(registry.roll_back, "bikes", cause=Cause("ann", "complaints"), now=NOW)
     promote(A.version, expected=None)
-    [reweigh(new.version, expected=old.version) for old, new in zip((A, AGAIN[0]), AGAIN, strict=True)]
+    [reweigh(new, expected=old.version) for old, new in zip((A, AGAIN[0]), AGAIN, strict=True)]
     promote(BOTH.version, expected=AGAIN[1].version)
-    [reweigh(new.version, expected=old.version) for old, new in zip((BOTH, BOTH_AGAIN[0]), BOTH_AGAIN, strict=True)]
+    [reweigh(new, expected=old.version) for old, new in zip((BOTH, BOTH_AGAIN[0]), BOTH_AGAIN, strict=True)]
 
     roll_back(expected=BOTH_AGAIN[1].version)
 
@@ -437,11 +438,11 @@ def test_a_reweigh_against_another_champion_is_refused(
     registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
 ) -> None:
     promote(A.version, expected=None)
-    reweigh(AGAIN[0].version, expected=A.version)
+    reweigh(AGAIN[0], expected=A.version)
     before = registry.ledger()
 
     with pytest.raises(StalePromotionError, match=f"champion of bikes is {AGAIN[0].version}"):
-        reweigh(AGAIN[1].version, expected=A.version)
+        reweigh(AGAIN[1], expected=A.version)
 
     assert (champion(registry), registry.ledger()) == (AGAIN[0].version, before)
 
@@ -458,11 +459,10 @@ def test_a_reweigh_against_another_champion_is_refused(
 def test_what_is_no_reweigh_is_refused(
     artifact: Artifact, words: str, registry: Registry, promote: Callable[..., object], reweigh: Callable[..., object]
 ) -> None:
-    registry.register(artifact, cause=Cause("monitor", "weighed"), now=NOW)
     promote(A.version, expected=None)
 
     with pytest.raises(RegistryError, match=words):
-        reweigh(artifact.version, expected=A.version)
+        reweigh(artifact, expected=A.version)
 
     assert champion(registry) == A.version
 
@@ -474,7 +474,7 @@ def test_a_guard_that_raises_stops_a_reweigh(registry: Registry, promote: Callab
     promote(A.version, expected=None)
 
     with pytest.raises(PermissionError):
-        reweigh(AGAIN[0].version, expected=A.version, guard=refuse)
+        reweigh(AGAIN[0], expected=A.version, guard=refuse)
 
     assert champion(registry) == A.version
 
@@ -484,7 +484,7 @@ def test_the_last_promotion_of_a_version_is_that_of_its_generation(
 ) -> None:
     promote(A.version, expected=None)
     promote(BOTH.version, expected=A.version)
-    reweigh(BOTH_AGAIN[0].version, expected=BOTH.version)
+    reweigh(BOTH_AGAIN[0], expected=BOTH.version)
 
     lines = [registry.last_promotion("bikes", each.version) for each in (BOTH_AGAIN[0], A, C)]
 

@@ -1,0 +1,192 @@
+"""A version grows by one member: what that is learned from, whether its forerunner may be let in, and the version with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyarrow import parquet
+
+from monitoring.journal.tables import RETRAIN
+from monitoring.judging.cohorts import Cohorts
+from monitoring.log_windows import Times, ranges, take
+from monitoring.retraining.plan import Plan, history_of
+from monitoring.retraining.probation import judging_metric
+from monitoring.retraining.weighing import members_of, sibling_of, state_of
+from monitoring.stores import Stores
+from training.artifacts.artifact import Artifact, LoadedArtifact
+from training.artifacts.draft import HELD_OUT
+from training.artifacts.held_out import read_held_out
+from training.artifacts.members import Member
+from training.artifacts.mixtures import save_mixture
+from training.artifacts.signing import load_or_make_key
+from training.errors import ArtifactError
+from training.json_text import from_text
+from training.mixing.families import STALEST_EVERY, Standing, leaving, next_family
+from training.mixing.growth_gate import GrowthDecision, GrowthRule, judge_growth
+from training.mixing.labelled_rows import LabelledRows
+from training.mixing.maps import mapped
+from training.mixing.mixture import mix
+from training.mixing.reweighing import MemberState, reweigh
+from training.model_file.model_spec import ModelSpec
+from training.schema.prediction import Prediction
+
+Places = npt.NDArray[np.intp]
+MOST_GROWN = 24  # growths that are remembered
+
+
+def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) -> Mapping[str, Any] | None:
+    """Return what one more member is learned from; None where a challenger is to replace the champion.
+
+    So it is where the model file says ``members: 1``, and where requests are others than those the champion answers.
+
+    Parameters
+    ----------
+    cohorts
+        The mature rows as of the slot.
+    """
+    loaded = stores.load(spec.model, champion)
+    if spec.training.members == 1 or loaded.manifest.contract_hash != spec.schema.contract_hash:
+        return None
+    before = next((run for run in stores.journal.runs(spec.model, RETRAIN, limit=1) if run.payload.get("growth")), None)
+    grown = [] if before is None else list(before.payload["growth"]["grown"])
+    members = present(stores, loaded)
+    family = next_family(standings(stores, spec, members), grown, _n_labelled(stores, spec, champion, cohorts))
+    like = [loaded.manifest.algorithm, dict(loaded.manifest.params)]
+    return {"family": family, "grown": shortened([*grown, family]), "like": like}
+
+
+def _n_labelled(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) -> int:
+    """Return how many mature labelled rows there are, of the history and of the log."""
+    root = history_of(stores.registry, stores.registry.version(spec.model, champion))
+    first_us, stored = 0, 0
+    if root is not None:
+        first_us = int(root.manifest["trained_through_us"]) + 1
+        stored = parquet.read_metadata(stores.home.rows / f"{root.manifest['rows_digest']}.parquet").num_rows
+    without = ranges((*cohorts.aside, *cohorts.uncovered))
+    return stored + len(stores.windows(spec).labelled_times(first_us, cohorts.end_us or 0, cohorts.slot_us - 1, without))
+
+
+def shortened(grown: list[str]) -> list[str]:
+    """Return the last growths, as many as tell whose turn it is.
+
+    Examples
+    --------
+    >>> len(shortened(["all"] * 24)), len(shortened(["all"] * 25)), len(shortened(["all"] * 28))
+    (24, 22, 22)
+    """
+    return grown if len(grown) <= MOST_GROWN else grown[-(MOST_GROWN - STALEST_EVERY + len(grown) % STALEST_EVERY) :]
+
+
+def standings(stores: Stores, spec: ModelSpec, members: Sequence[Member]) -> list[Standing]:
+    """Return members as families see them."""
+    known = [stores.load(spec.model, member.version).predictor.classes for member in members]
+    pairs = zip(members, known, strict=True)
+    return [Standing(one.version, one.family, one.trained_through_us, one.weight, classes) for one, classes in pairs]
+
+
+def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDecision:
+    """Hold what the members answer against the same with the forerunner of a new one in its sibling's place: to rows none has seen.
+
+    Raises
+    ------
+    ArtifactError
+        One of them cannot be verified, or kept no answers.
+    CandidateError
+        The user's own metric cannot be asked.
+    """
+    assert plan.growth is not None
+    newcomer, champion = stores.load(spec.model, version), stores.load(spec.model, plan.champion)
+    path = newcomer.path / HELD_OUT
+    content = from_text(path.read_bytes()) if path.exists() else {}
+    if "time_us" not in content:
+        raise ArtifactError(f"{version} kept no answers of its forerunner")
+    answers = read_held_out(content)[1]
+    windows = stores.windows(spec)
+    logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
+    in_log, in_answers = same_rows(logged.rows.time_us, np.array(content["time_us"], dtype=np.int64))
+    keep = np.zeros(len(logged), dtype=np.bool_)
+    keep[in_log] = True
+    logged = take(logged, keep)
+    members = present(stores, champion)
+    place, weights = place_of(members, str(plan.growth["family"])), [member.weight for member in members]
+    answered = [mapped(stores.load(spec.model, one.version).predictor.predict(logged.rows.columns), one.map) for one in members]
+    instead = [one.weight - (place.weight if one.version == place.version else 0.0) for one in members]
+    before = mix(answered, weights, spec.costs)
+    after = mix([*answered, mapped(answers.take(in_answers), place.map)], [*instead, place.weight], spec.costs)
+    metric = judging_metric(spec, logged.rows.labels, [before, after], newcomer.manifest.code)
+    rows = LabelledRows(logged.rows.time_us, logged.rows.labels, logged.weights)
+    rule = GrowthRule(spec.retraining.gate.level, spec.retraining.gate.rows)
+    segments = {f"{name}={value}": mask for name in spec.segments for value, mask in parted(logged.rows.columns[name])}
+    return judge_growth(before, after, rows, metric, weight=place.weight, segments=segments, rule=rule)
+
+
+def parted(column: npt.NDArray[Any]) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Return each value of a segment's column with the rows that have it."""
+    words = np.array(["" if value is None or value != value else str(value) for value in column.tolist()], dtype=object)
+    return [(word, words == word) for word in sorted(set(words.tolist()))]
+
+
+def present(stores: Stores, champion: LoadedArtifact) -> list[Member]:
+    """Return the members of a champion that were not expelled."""
+    expelled = stores.journal.carry(champion.manifest.model).weighing.expelled
+    return [member for member in members_of(champion) if member.version not in expelled]
+
+
+def place_of(members: Sequence[Member], family: str) -> Member:
+    """Return what a new member of a family takes the place of: its newest sibling, or half of the heaviest."""
+    instead = sibling_of(members, family)
+    return instead if instead.family == family else replace(instead, weight=instead.weight / 2)
+
+
+def same_rows(ours: Times, theirs: Times) -> tuple[Places, Places]:
+    """Return the places of the rows that two ordered lists of times share: those of a moment, where both have as many of it.
+
+    Examples
+    --------
+    >>> [each.tolist() for each in same_rows(np.array([1, 2, 2, 3, 5]), np.array([1, 2, 2, 3, 3, 4]))]
+    [[0, 1, 2], [0, 1, 2]]
+    """
+    moments = np.intersect1d(ours, theirs)
+    first = [np.searchsorted(each, moments, side="left") for each in (ours, theirs)]
+    counts = [np.searchsorted(each, moments, side="right") - start for each, start in zip((ours, theirs), first, strict=True)]
+    moments = moments[counts[0] == counts[1]]
+    return np.flatnonzero(np.isin(ours, moments)), np.flatnonzero(np.isin(theirs, moments))
+
+
+def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> tuple[list[Member], Mapping[str, Any]]:
+    """Return the members of a champion with a new one, at most as many as the model file says, and what was done to their weights."""
+    assert plan.growth is not None
+    champion, newcomer = stores.load(spec.model, plan.champion), stores.load(spec.model, version)
+    members = present(stores, champion)
+    states = [state_of(member) for member in members]
+    newest = newcomer.manifest.as_member(str(plan.growth["family"]))
+    states.append(MemberState(newest.version, newest.family, newest.trained_through_us))
+    rows = LabelledRows(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
+    nothing = [Prediction(np.zeros(0, dtype=object))] * len(states)
+    weighed = reweigh(states, nothing, rows, has_maps=False).members
+    joined = [replace(member, weight=new.weight or 0.0, map=new.map) for member, new in zip([*members, newest], weighed, strict=True)]
+    gone = leaving(standings(stores, spec, [*joined[:-1], replace(newest, weight=0.0)]), spec.training.members)
+    stay = [member for member in joined if member.version not in gone]
+    total = sum(member.weight for member in stay)
+    return [replace(member, weight=member.weight / total) for member in stay], {"left": list(gone)}
+
+
+def save_grown(stores: Stores, spec: ModelSpec, plan: Plan, members: Sequence[Member], now: Any, report: Mapping[str, Any]) -> Artifact:
+    """Write the version with the new member."""
+    champion = stores.load(spec.model, plan.champion)
+    return save_mixture(
+        members,
+        {member.digest: stores.load(spec.model, member.version) for member in members},
+        spec_text=spec.text,
+        parent=plan.champion,
+        generation=None,
+        weighed_through_us=champion.manifest.weighed_through_us,
+        home_artifacts=stores.home.artifacts,
+        key=load_or_make_key(stores.home.signing_key),
+        now=now,
+        report=report,
+    )

@@ -1,0 +1,88 @@
+"""A version grows by members: who is let in, who leaves, and what stays the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitoring.retraining.growing import same_rows, shortened
+from tests.conftest import Once
+from tests.monitoring.retraining.test_weighing import log_loss
+from tests.monitoring.world import MODEL_FILE, World, make_world, weather
+from training.artifacts.manifest import generation_of
+
+GROWS = (
+    MODEL_FILE.replace("budget: 2 fits", "budget: 2 fits, members: 3")
+    .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  budget_per_week: 50\n")
+    .replace("  gate: {rows: 200, min_train_rows: 100}\n", "")
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path, once: Once) -> Iterator[World]:
+    world = make_world(tmp_path, GROWS, once=once)
+    yield world
+    world.close()
+
+
+def test_a_version_grows_by_a_member_every_second_slot_and_the_lightest_leaves(world: World) -> None:
+    first, watch = world.champion, world.monitor()
+
+    world.answer(weather(1, 60, 66))
+    world.settle(watch)
+
+    promotions = [line for line in reversed(world.stores.registry.ledger("rain", None)) if line.action == "promote"][1:]
+    champion = world.stores.registry.version("rain", world.champion)
+    assert [verdict == "retrain" for verdict in world.verdicts()] == [False, True] * 4 + [False]
+    assert len(promotions) == world.actions().count("promote") - 1 >= 3
+    assert all(line.evidence["newcomer"] in [member["version"] for member in line.evidence["members"]] for line in promotions)
+    assert [line.previous is not None and generation_of(line.previous) for line in promotions[1:]] == [
+        line.version for line in promotions[:-1]
+    ]
+    assert generation_of(promotions[0].previous or "") == first
+    assert len(champion.members) == 3
+    assert sum(member.weight for member in champion.members) == pytest.approx(1)
+    assert promotions[2].evidence["left"]
+    assert world.probations() == []  # a member has a probation of its own
+    assert world.stores.journal.quarantines("rain") == []
+
+
+def test_after_the_world_turned_round_a_version_is_a_coin_at_once_and_no_prophet_of_the_opposite(world: World) -> None:
+    first, watch = world.champion, world.monitor()
+
+    world.answer(weather(1, 60, 52, flipped_from=90))
+    world.settle(watch)
+
+    later = weather(2, 150, 10, flipped_from=0)
+    assert log_loss(world, first, later) > 1.2
+    assert log_loss(world, world.champion, later) < 0.75
+
+
+def test_training_rows_are_not_stored_again_by_growth(world: World) -> None:
+    before = sorted(world.stores.home.rows.iterdir())
+
+    world.answer(weather(1, 60, 30))
+    world.settle(world.monitor())
+
+    assert world.actions().count("promote") > 1
+    assert sorted(world.stores.home.rows.iterdir()) == before
+
+
+def test_rows_are_known_by_their_times_where_both_have_as_many_of_a_moment() -> None:
+    ours, theirs = same_rows(np.array([1, 2, 2, 3, 5]), np.array([1, 2, 2, 3, 3, 4]))
+
+    assert (ours.tolist(), theirs.tolist()) == ([0, 1, 2], [0, 1, 2])
+
+
+@pytest.mark.parametrize("n", range(20, 60))
+def test_whose_turn_it_is_is_known_by_the_last_growths(n: int) -> None:
+    grown: list[str] = []
+    for number in range(n):
+        grown = shortened([*grown, str(number)])
+
+    assert len(grown) % 3 == n % 3
+    assert grown[-1] == str(n - 1)
+    assert len(grown) <= 24
