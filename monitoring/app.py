@@ -138,6 +138,7 @@ class Monitor:
                 if self._ended.is_set() or not self._may_act() or not tick(self.watch, datetime.now(UTC)):
                     break
                 self.pulse.beat(is_busy=True)
+                self.metrics.last_tick.set_to_current_time()  # one that catches up does not stand still
             self.metrics.database_up.set(1)
         except DatabaseUnavailableError as error:
             self.metrics.database_up.set(0)

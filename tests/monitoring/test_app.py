@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import Gauge
 
 from monitoring.app import Monitor, make_server
 from monitoring.bounded_server import MOST_CONNECTIONS
@@ -29,6 +30,7 @@ from monitoring.metrics import make_metrics
 from monitoring.settings import MonitoringSettings, from_environment
 from tests.databases import copy_registry, dump, migrate_further
 from tests.monitoring.watched import read
+from tests.monitoring.world import World, weather
 from tests.patience import PATIENCE_SECONDS, until
 from tests.ports import free_port
 from tests.receivers import receiver
@@ -116,6 +118,27 @@ def test_a_clock_that_is_set_stops_no_tick_and_costs_no_lease(
     assert len(set(ticks)) == 10
     assert "evergreen_scheduler_is_leader 1.0" in get(bind, "/metrics")
     assert json.loads(get(bind, "/livez")) == {"live": True}
+
+
+class Noted(Gauge):
+    """A gauge that counts how often it was set."""
+
+    times = 0
+
+    def set_to_current_time(self) -> None:
+        self.times += 1
+
+
+def test_a_loop_that_catches_up_is_seen_to_turn_at_each_slot(make: Callable[..., World]) -> None:
+    world, last_tick = make(), Noted("last_tick", "Machine time of the last tick.", registry=None)
+    world.answer(weather(0, 60, 30))
+    monitor = Monitor(from_environment({"EVERGREEN_HOME": str(world.stores.home.path)}), {})
+    monitor.metrics = replace(monitor.metrics, last_tick=last_tick)
+
+    monitor.tick()
+    monitor.stores.close()
+
+    assert last_tick.times == len(world.verdicts()) + 1 > 4
 
 
 def test_a_training_child_knows_no_secret_of_messages(tmp_path: Path) -> None:
