@@ -39,6 +39,7 @@ REPORT = "EVERGREEN_DRILL_REPORT"
 CAUSE = Cause("somebody", "a drill")
 HISTORY_DAYS = 60
 TRAFFIC_DAYS = 3000
+AT_ONCE = 500  # rows or labels: no transaction keeps others waiting
 DRILLED = (
     MODEL_FILE.replace("watching: {every: 7d,", "watching: {promise: 36500d, every: 7d,")
     .replace("act: auto", "act: auto\n  schedule: 28d")
@@ -78,7 +79,7 @@ class Traffic:
     flips
         Whether the labels are the opposite.
     extra
-        So many rows more are sent with the next one; they are labelled as all are.
+        So many rows more are sent with the next ones; they are labelled as all are.
     day
         The day that is being sent.
     statuses
@@ -154,7 +155,8 @@ class Traffic:
 
     def _send(self, place: int) -> None:
         self.day = HISTORY_DAYS + place // A_DAY
-        places, self.extra = [place, *range(len(self._rows) - self.extra, len(self._rows))], 0
+        first, n = len(self._rows) - self.extra, min(self.extra, AT_ONCE)
+        places, self.extra = [place, *range(first, first + n)], self.extra - n
         rows = [self.bend({**self._rows[each], "at": self._rows[place]["at"]}) for each in places]
         answer = self._ask("/models/rain/predict", {"rows": rows})
         if answer is not None:
@@ -170,8 +172,8 @@ class Traffic:
         """Send labels; return whether they need not be sent again."""
         other = {"yes": "no", "no": "yes"}
         items = [{"id": id_, "label": other[label] if self.flips else label} for id_, label in known[:: self.labels_one_in]]
-        answer = self._ask("/models/rain/labels", {"labels": items})
-        return answer is not None and "pending" not in answer["counts"]
+        answers = [self._ask("/models/rain/labels", {"labels": items[i : i + AT_ONCE]}) for i in range(0, len(items), AT_ONCE)]
+        return all(answer is not None and "pending" not in answer["counts"] for answer in answers)
 
     def _ask(self, path: str, content: Any) -> Any:
         """Return the answer where it is 200."""

@@ -78,6 +78,7 @@ def judged(verdict: str) -> dict[str, str]:
 
 # The five attempts at a slot fall between two scrapes: the first that is known of failures is five of them.
 A_SLOT_FAILS = {of("evergreen_scheduler_tick_failures_total"): "_x20 5x80"}
+A_MENDED_DATABASE = {of("evergreen_scheduler_tick_failures_total"): "_x20 50x80", of("evergreen_db_damaged"): "0x20 1x5 0x75"}
 A_REFUSED_CHAMPION = {**A_SLOT_FAILS, of("evergreen_model_degraded"): "0x20 1x20 0x60"}
 
 # A nightly job sends labels once, all too late, after a service was started again; the database is away for ten minutes: labels get 503.
@@ -169,6 +170,7 @@ def test_each_alert_fires_in_its_trouble_alone_and_none_in_calm(tmp_path: Path) 
     cases += [case(ONE_BATCH, 10, "EvergreenLabelsTooLate"), case(DAMAGE_AT_THE_START, 1, "EvergreenRecordsLost")]
     cases += [case(A_SLOT_FAILS, 3, "EvergreenLoopFails"), case(A_SLOT_FAILS, 17, None)]
     cases += [case(A_REFUSED_CHAMPION, minutes, "EvergreenModelRefused") for minutes in (2, 19)] + [case(A_REFUSED_CHAMPION, 23, None)]
+    cases += [case(A_MENDED_DATABASE, minutes, wanted) for minutes, wanted in ((4, "EvergreenDatabaseDamaged"), (10, None), (23, None))]
     cases += [case(OUTAGE, 5, "EvergreenDatabaseDown"), case(OUTAGE, 12, None), case(OUTAGE, 40, None)]
     path = tmp_path / "cases.yml"
     path.write_text(yaml.safe_dump({"rule_files": [str(FOLDER / "rules.yml")], "evaluation_interval": "1m", "tests": cases}))
