@@ -31,6 +31,8 @@ Map = tuple[float, float]
 
 LEAST_ROWS = 100
 """Rows a map is learned from at least: with fewer the pull toward the identity has half of the say."""
+LEAST_OF_CLASS = 10
+"""Labels of a second class that are needed as well: by those of one class the surest of it is the best, whatever else it takes for it."""
 PRIOR_ROWS = 50.0
 LEAST_SLOPE = 0.01
 """A member that is right where it is sure to be wrong is made to say nothing; it is not turned round."""
@@ -59,7 +61,8 @@ def fit_map(answers: Prediction, y: Labels, *, weights: Floats | None = None, is
 
     Returns
     -------
-    Slope, at least `LEAST_SLOPE`, and intercept; None where there are fewer than `LEAST_ROWS` rows.
+    Slope, at least `LEAST_SLOPE`, and intercept; None where there are fewer than `LEAST_ROWS` rows, or fewer than `LEAST_OF_CLASS` of a
+    second class.
 
     Raises
     ------
@@ -90,7 +93,21 @@ def fit_map(answers: Prediction, y: Labels, *, weights: Floats | None = None, is
         return _of_numbers(np.asarray(answers.label, np.float64), np.asarray(y, np.float64), shares, is_squared)
     place = class_index(y, answers.classes)
     known = place >= 0
+    if not has_two_classes(place[known]):
+        return None
     return _of_classes(answers.probability[known], place[known], shares[known])
+
+
+def has_two_classes(y: Labels) -> bool:
+    """Return whether labels of classes tell enough to learn from: `LEAST_OF_CLASS` or more are of a second class.
+
+    Examples
+    --------
+    >>> has_two_classes(np.array(["a"] * 90 + ["b"] * 9)), has_two_classes(np.array(["a"] * 90 + ["b"] * 10))
+    (False, True)
+    """
+    counts = np.sort(np.unique(y, return_counts=True)[1])
+    return len(counts) > 1 and int(counts[-2]) >= LEAST_OF_CLASS
 
 
 def mapped(answers: Prediction, by: Map | None) -> Prediction:

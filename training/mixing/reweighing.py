@@ -12,7 +12,7 @@ from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
 from training.mixing.labelled_rows import LabelledRows
 from training.mixing.map_trials import MapTrial, judge_map
-from training.mixing.maps import LEAST_ROWS, Map, fit_map, mapped
+from training.mixing.maps import LEAST_ROWS, Map, fit_map, has_two_classes, mapped
 from training.mixing.mixture import mix
 from training.mixing.weights import learn_weights
 from training.schema.prediction import Prediction
@@ -138,7 +138,8 @@ def reweigh(
         for member, answer, part in zip(members, answers, unseen, strict=True)
     ]
     judged = rows.after(max(members[i].trained_through_us for i in scored)) if scored else slice(len(rows), None)
-    if scored:
+    is_learned = bool(scored) and (answers[0].probability is None or has_two_classes(rows.y[judged]))
+    if is_learned:
         learned = learn_weights([mapped(answers[i].take(judged), trials[i].used) for i in scored], rows.take(judged))
         known = {i: _Place(float(weight), trials[i].used) for i, weight in zip(scored, learned, strict=True)}
     else:
@@ -152,6 +153,7 @@ def reweigh(
     evidence = {
         **_span(rows),
         "weighed_rows": len(rows.take(judged)),
+        "is_learned": is_learned,
         **_losses(members, after, [answer.take(judged) for answer in answers], rows.take(judged)),
         "moved": round(moved, 6),
         "least_move": LEAST_MOVE,

@@ -201,6 +201,21 @@ def test_an_intercept_is_not_inherited_by_a_member_that_knows_other_classes() ->
     assert new.map == (old.map[0], 0.0)
 
 
+def test_labels_of_one_class_leave_weights_and_maps_as_they_are() -> None:
+    certain, unsure = (Prediction(np.full(N, "no", object), np.tile([p, 1 - p], (N, 1)), ("no", "yes")) for p in (0.999, 0.6))
+    before = [
+        member("certain", weight=0.3),
+        replace(member("unsure", through=5, weight=0.7), map=(1.2, 0.1)),
+        member("comes", through=580, weight=None),
+    ]
+
+    result = reweigh(before, [certain, unsure, unsure], LabelledRows(np.arange(N), np.full(N, "no", object)))
+
+    assert weights_of(result) == {"certain": 0.3, "unsure": 0.0, "comes": 0.7}
+    assert result.members[2].map == (1.2, 0.1)
+    assert not result.evidence["is_learned"]
+
+
 def test_what_was_done_is_plain_json() -> None:
     labelled = rows()
 
