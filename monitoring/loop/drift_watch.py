@@ -75,7 +75,7 @@ def _begin(slot: Slot, in_force: InForce, before: WatchState | None) -> Watched:
     begin_us = slot.slot_us - every_us
     count_under(slot.stores, slot.spec, in_force.measures, begin_us - slot.window_us)
     detector = State.begin(in_force.variation, begin_us, every_us)
-    state = WatchState(slot.slot_us, in_force.number, b"", champion=slot.champion)
+    state = WatchState(slot.slot_us, in_force.number, b"", champion=slot.version)
     if before is None:
         state = replace(state, next_episode=slot.stores.journal.watch_beginning(slot.spec.model)[1])
         return Watched(slot, 0, in_force, state, detector)
@@ -153,10 +153,14 @@ def _learn(watched: Watched) -> Watched:
 
 
 def _follow_champion(watched: Watched) -> Watched:
-    """Let the outputs of another champion be their own reference, once it has answered for a window."""
+    """Let the outputs of another champion be their own reference, once it has answered for a window.
+
+    Another version of the same members is another champion here: its maps move what is answered. So outputs are watched where maps rest,
+    as where no labels come; where they do, it is these that tell.
+    """
     slot, state = watched.slot, watched.state
-    if state.champion != slot.champion:
-        return replace(watched, state=replace(state, champion=slot.champion, outputs_since_us=slot.slot_us))
+    if state.champion != slot.version:
+        return replace(watched, state=replace(state, champion=slot.version, outputs_since_us=slot.slot_us))
     if state.outputs_since_us is None or slot.slot_us < state.outputs_since_us + slot.window_us:
         return watched
     span = Range(state.outputs_since_us, state.outputs_since_us + slot.window_us)

@@ -84,7 +84,7 @@ def gather(
         update, ended = stop(slot_us, before) if is_slot else (None, ())
         moved = replace(_classic(windows, spec, held.reference, slot_us, aside), ended=ended)
     else:
-        slot = Slot(stores, spec, slot_us, generation_of(champion), int(record.manifest["trained_through_us"]), aside)
+        slot = Slot(stores, spec, slot_us, generation_of(champion), int(record.manifest["trained_through_us"]), aside, champion)
         if is_slot:
             moved, update = watch(slot, held, before)
         else:

@@ -81,7 +81,7 @@ def in_force(stores: Stores, spec: ModelSpec, champion: str, slot_us: int, befor
     if stored is None:
         return InForce(1, slot_us, *_first(spec, champion, own))
     held = _read(stores, spec.model, stored)
-    is_moved = before is not None and before.champion != generation_of(champion)
+    is_moved = before is not None and generation_of(before.champion) != generation_of(champion)
     if own.start_us is not None and (held.is_classic or (is_moved and _features(held.reference) != _features(own))):
         return held.renewed(slot_us, *_first(spec, champion, own), base=held.number)
     return held

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from monitoring.drift.e_detector import Look
 from monitoring.drift.watch_report import OpenEpisode, WatchedColumn, WatchReport, farthest_first
 from monitoring.loop.watched import Watched, feature_of, lesson_us
+from training.artifacts.manifest import generation_of
 from training.clock import from_us
 from training.profiles.bins import Profile, is_derived
 from training.profiles.variation import parts_of_key
@@ -78,7 +79,7 @@ def _note(watched: Watched, seen: Look) -> str:
         notes.append(watched.waits)
     if watched.detector.left_out:
         notes.append(_left_out(watched.detector.left_out, len(watched.in_force.variation.columns)))
-    if watched.state.outputs_since_us is not None:
+    if watched.state.outputs_since_us is not None and generation_of(watched.state.champion) == watched.state.champion:
         notes.append(f"what {watched.slot.champion} answers is gathered for a window before it is watched")
     return "; ".join(notes)
 

@@ -31,7 +31,9 @@ class Slot:
     Attributes
     ----------
     champion, trained_through_us
-        Who answers, and the newest row it learned from.
+        Whose members answer: its generation; and the newest row they learned from.
+    version
+        Which of the generation answers.
     aside
         Ranges that are left out of all counts.
     """
@@ -42,6 +44,7 @@ class Slot:
     champion: str
     trained_through_us: int
     aside: tuple[Range, ...]
+    version: str
 
     @property
     def policy(self) -> WatchingPolicy:

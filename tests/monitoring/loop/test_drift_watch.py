@@ -260,12 +260,13 @@ def test_the_classic_rule_is_there_for_those_who_set_its_keys(make: Callable[...
 
 def test_episodes_end_where_the_rule_becomes_the_classic_one_and_the_way_back_begins_anew(make: Callable[..., World]) -> None:
     """What was counted meanwhile is no evidence; another champion's outputs are gathered first."""
-    world = make(model_file=DAILY)
+    unmapped = DAILY.replace("budget: 2 fits", "budget: 2 fits, map: false")
+    world = make(model_file=unmapped)
     watch = world.monitor()
     rows = windy(46, until=95)
     world.answer(rows.between(0, 85 * DAY_US))
     world.settle(watch)
-    sequential, world.spec = world.spec, parse_spec(DAILY.replace("bucket: 1d}", "bucket: 1d, drift: {rule: classic}}"))
+    sequential, world.spec = world.spec, parse_spec(unmapped.replace("bucket: 1d}", "bucket: 1d, drift: {rule: classic}}"))
 
     world.stores.registry.put_model(world.spec)
     world.answer(rows.between(85 * DAY_US, 95 * DAY_US))

@@ -66,6 +66,18 @@ def test_answers_are_mapped_by_what_came_true_lately_without_any_training(world:
     assert lines[-1].previous == first
 
 
+def test_answers_that_a_map_moves_are_no_drift(world: World) -> None:
+    world.answer(rarer(weather(1, 60, 22)))
+    watch = world.monitor()
+    world.settle(watch)
+    for first in (82, 89, 96):
+        world.answer(rarer(weather(1, first, 7)))
+        world.settle(watch)
+
+    assert len(reweighs(world)) > 1
+    assert world.stores.journal.episodes("rain") == []
+
+
 def reweighs(world: World) -> list[str]:
     return [line.version or "" for line in reversed(world.stores.registry.ledger("rain", None)) if line.action == "reweigh"]
 
