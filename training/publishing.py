@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,24 @@ def publish(  # 7 parameters: what was learned, from what, how, where to, and wh
         serving.sentence,
         *([] if fitted.refit is None else [fitted.refit.sentence]),
     )
+
+
+def publish_again(made: TrainingResult, spec: ModelSpec, destination: Destination) -> TrainingResult:
+    """Save and register once more, elsewhere or under another parent, what was learned already from these rows by this model file.
+
+    Raises
+    ------
+    LeaseLostError, RunEndedError
+        What the guard of the right raises.
+    """
+    destination.check()
+    registry, now, home = destination.registry, destination.now or datetime.now(UTC), destination.folders
+    write_rows(made.made.rows, spec.schema, home.rows)
+    draft = replace(made.made.draft, parent=destination.parent or _champion(registry, spec.model), spec_text=spec.text)
+    artifact = save_artifact(draft, home.artifacts, load_or_make_key(home.signing_key), now)
+    if registry is not None:
+        _register(artifact, spec, destination, registry, now)
+    return replace(made, artifact=artifact, made=Made(spec, draft, made.made.rows))
 
 
 def _own_code(fitted: Learned, spec: ModelSpec) -> dict[str, Code]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from training.schema.sources import Query
 from training.settings import Backend, Home
 
 
-def train(  # 13 parameters: the public call, all but two of them options by name
+def train(  # 14 parameters: the public call, all but two of them options by name
     rows: Rows | pd.DataFrame | Path | str | Query,
     spec: ModelSpec,
     *,
@@ -50,6 +51,7 @@ def train(  # 13 parameters: the public call, all but two of them options by nam
     stop_after: int | None = None,
     backend: Backend = "sequential",
     jobs: int = 1,
+    or_guess: bool = False,
 ) -> TrainingResult:
     """Train one version: check, split, search, evaluate, fit on all rows, calibrate, profile, save, register.
 
@@ -72,6 +74,8 @@ def train(  # 13 parameters: the public call, all but two of them options by nam
         model file is stored in the registry too.
     stop_after
         Rungs an earlier search completed, to repeat it exactly.
+    or_guess
+        Where nothing beats the constant guess, make a version of that: a beginning for the loop, whose retrainings may beat it.
 
     Raises
     ------
@@ -100,8 +104,10 @@ def train(  # 13 parameters: the public call, all but two of them options by nam
         try:
             refuse_useless(chosen, spec.judged_by)
         except NothingBeatsBaselineError as error:
-            kept = _keep_report(checked.report, spec, destination, str(error))
-            raise NothingBeatsBaselineError(f"{error} It is kept: {kept}") from error
+            if not or_guess:
+                kept = _keep_report(checked.report, spec, destination, str(error))
+                raise NothingBeatsBaselineError(f"{error} It is kept: {kept}") from error
+            chosen = replace(chosen, best=baseline(spec.training.seed, spec.costs), score=chosen.baseline_score)
     return publish(learn(checked.rows, spec, chosen, progress, durations), checked, spec, destination, durations, progress)
 
 

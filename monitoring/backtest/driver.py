@@ -46,6 +46,7 @@ SPOOL = "spool"
 FOREVER = timedelta(days=36_500)
 """No lease runs out and no run is late while the clock leaps from slot to slot."""
 WHO = "backtest"
+FEW = 4  # runs that are read at once
 Times = npt.NDArray[np.int64]
 
 
@@ -234,11 +235,17 @@ class Driver:
             run = next(iter(self.stores.journal.runs(self.spec.model, TICK, limit=1)), None)
             if run is None or run.state not in ("failed", "abandoned"):
                 break
-        seen = slots[-1].slot_us if slots else -1
-        ended = [run for run in self.stores.journal.runs(self.spec.model, TICK) if run.slot_us > seen and run.state in ("done", "failed")]
-        for run in reversed(ended):
+        for run in self._ended(slots[-1].slot_us if slots else -1):
             slots.append(judged_slot(self.stores.journal, self.stores.registry, self.spec.model, run.slot_us))
         return self.champion
+
+    def _ended(self, after_us: int) -> list[Run]:
+        """Return the runs of slots after one that are over, in order."""
+        journal, model = self.stores.journal, self.spec.model
+        runs = journal.runs(model, TICK, limit=FEW)
+        if len(runs) == FEW and runs[-1].slot_us > after_us:  # a gap of many slots
+            runs = journal.runs(model, TICK, limit=None)
+        return [run for run in reversed(runs) if run.slot_us > after_us and run.state in ("done", "failed")]
 
     def _log(self, rows: Rows, version: str) -> Prediction:
         """Answer rows and commit them as the drain does: packed, in one transaction."""

@@ -23,6 +23,7 @@ VERBS = {
     "predict": "learning",
     "up": "running",
     "replay": "running",
+    "backtest": "running",
     "status": "looking",
     "versions": "looking",
     "show": "looking",

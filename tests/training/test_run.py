@@ -150,6 +150,18 @@ def test_when_nothing_beats_the_baseline_nothing_is_saved(spec_of: Specs, rows_o
     assert "| a | numeric |" in kept.read_text()
 
 
+def test_where_nothing_beats_the_guess_a_version_of_it_is_made_if_that_is_wanted(spec_of: Specs, rows_of: Make, home: Home) -> None:
+    spec = of_family(spec_of("binary"), "linear")
+    rows = rows_of(spec.schema)
+    other = np.where(rows.labels == "yes", "no", "yes").astype(object)
+    turned = np.where(np.arange(len(rows)) < 0.55 * len(rows), rows.labels, other)
+
+    result = train(replace(rows, target=turned), spec, home=home, now=NOW, or_guess=True)
+
+    assert result.artifact.manifest.algorithm == "baseline"
+    assert len(np.unique(result.made.draft.model.predict(rows.columns).probability, axis=0)) == 1
+
+
 def test_a_run_of_the_loop_leaves_it_to_the_gate_whether_what_beats_no_guess_is_better(
     spec_of: Specs, rows_of: Make, home: Home, database: Database
 ) -> None:
