@@ -29,11 +29,17 @@ def concluded(journal: Journal, registry: Registry, model: str) -> tuple[list[An
         for one in reversed(journal.verdicts(model, limit=None))
     ]
     lines = [
-        (line.action, {name: line.evidence[name] for name in MOVES if name in line.evidence})
+        (line.action, {name: line.evidence[name] for name in MOVES if name in line.evidence}, members_of(registry, model, line.version))
         for line in reversed(registry.ledger(model, None))
-        if line.action in ("promote", "refuse", "rollback", "failed")
+        if line.action in ("promote", "refuse", "rollback", "failed", "reweigh")
     ]
     return verdicts, lines
+
+
+def members_of(registry: Registry, model: str, version: str | None) -> list[tuple[Any, ...]]:
+    """Return weight and map of each member of a version that is a mixture."""
+    manifest = {} if version is None else registry.version(model, version).manifest
+    return [(one["family"], one["trained_through_us"], one["weight"], one["map"]) for one in manifest.get("members") or ()]
 
 
 def test_a_year_in_one_process_is_the_year_over_http(launch: Launch, example: Example, tmp_path: Path) -> None:
@@ -51,6 +57,6 @@ def test_a_year_in_one_process_is_the_year_over_http(launch: Launch, example: Ex
     driver.close()
     assert in_process[0] == over_http[0]
     assert in_process[1] == over_http[1]
-    assert {"promote", "refuse"} <= {action for action, _ in in_process[1]}
+    assert {"promote", "refuse", "reweigh"} <= {action for action, _, _ in in_process[1]}
     assert [(one.slot_us, one.outcome) for one in driven.slots] == [(one.slot_us, one.outcome) for one in replayed.slots]
     np.testing.assert_array_equal(driven.prediction.probability, replayed.prediction.aligned(driven.prediction.classes or ()).probability)
