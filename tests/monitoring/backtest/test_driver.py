@@ -18,12 +18,13 @@ from training.schema.rows import Rows
 pytestmark = pytest.mark.xdist_group("driven")
 Make = Callable[..., World]
 EVERY_WEEK = MODEL_FILE.replace("cool_down: 14d", "cool_down: 7d\n  schedule: 7d\n  on_performance: false").replace("rows: 200", "rows: 80")
+PLAIN = EVERY_WEEK.replace("budget: 2 fits", "budget: 2 fits, map: false")
 FLIPPED = weather(3, 60, 20, flipped_from=60)
 
 
 def lived(world: World, rows: Rows, takes: timedelta = timedelta()) -> tuple[Driver, Driven]:
     """Drive the loop of a trained world through rows."""
-    spec = parse_spec(EVERY_WEEK)
+    spec = parse_spec(PLAIN)
     world.stores.registry.put_model(spec)
     driver = Driver(world.stores, spec, takes)
     feedback = Feedback.by_policy(rows, spec.labels)
@@ -72,6 +73,7 @@ def test_all_rows_and_their_labels_are_in_the_log(changed: tuple[Driver, Driven]
     assert driver.stores.log.size("rain").rows == len(FLIPPED)
 
 
+@pytest.mark.slow
 def test_a_training_that_takes_two_days_answers_two_days_later(make: Make, changed: tuple[Driver, Driven]) -> None:
     slot = next(slot for slot in changed[1].slots if slot.outcome == "promoted")
 
