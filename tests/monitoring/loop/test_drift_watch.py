@@ -212,13 +212,12 @@ def test_a_monitor_that_was_stopped_comes_to_the_same(make: Callable[..., World]
 
 
 def test_a_slot_whose_attempts_fail_leaves_no_trace_in_the_sums(make: Callable[..., World]) -> None:
-    unmapped = DAILY.replace("budget: 2 fits", "budget: 2 fits, map: false")  # else rows that are answered later are answered by newer maps
-    calm, shaken = make(model_file=unmapped), None
+    calm, shaken = make(model_file=DAILY), None
     calm.answer(windy(30))
     calm.settle(calm.monitor())
     expected = of_slots(calm), episodes(calm)
     calm.close()
-    shaken = make(model_file=unmapped)
+    shaken = make(model_file=DAILY)
     watch = shaken.monitor()
     shaken.answer(windy(30).between(0, 84 * DAY_US))
     shaken.settle(watch)
@@ -260,13 +259,12 @@ def test_the_classic_rule_is_there_for_those_who_set_its_keys(make: Callable[...
 
 def test_episodes_end_where_the_rule_becomes_the_classic_one_and_the_way_back_begins_anew(make: Callable[..., World]) -> None:
     """What was counted meanwhile is no evidence; another champion's outputs are gathered first."""
-    unmapped = DAILY.replace("budget: 2 fits", "budget: 2 fits, map: false")
-    world = make(model_file=unmapped)
+    world = make(model_file=DAILY)
     watch = world.monitor()
     rows = windy(46, until=95)
     world.answer(rows.between(0, 85 * DAY_US))
     world.settle(watch)
-    sequential, world.spec = world.spec, parse_spec(unmapped.replace("bucket: 1d}", "bucket: 1d, drift: {rule: classic}}"))
+    sequential, world.spec = world.spec, parse_spec(DAILY.replace("bucket: 1d}", "bucket: 1d, drift: {rule: classic}}"))
 
     world.stores.registry.put_model(world.spec)
     world.answer(rows.between(85 * DAY_US, 95 * DAY_US))

@@ -64,7 +64,7 @@ def replayed(
 
     Nothing is mapped: while no monitor is there, rows are answered by older maps, and so the log would be another one.
     """
-    world, (now, late) = make(model_file=file.replace("budget: 2 fits", "budget: 2 fits, map: false")), rows_with_a_fault()
+    world, (now, late) = make(model_file=file), rows_with_a_fault()
     watch = world.monitor()
     for day in range(FIRST, LAST):
         world.log(now.between(day * DAY_US, (day + 1) * DAY_US))
@@ -217,9 +217,9 @@ def without_versions(reasons: tuple[str, ...]) -> list[str]:
     return [re.sub(r"\d{8}T\d{6}Z-[0-9a-f]+", "VERSION", reason) for reason in reasons]
 
 
-def replayed_until_promoted(make: Make, on_day: Callable[[World, Watch, int], None] = lambda *_: None) -> tuple[Any, ...]:
+def replayed_until_promoted(make: Make, file: str, on_day: Callable[[World, Watch, int], None] = lambda *_: None) -> tuple[Any, ...]:
     """Replay days of which the tenth asks for a retraining whose challenger is promoted."""
-    world = make(model_file=ON_LABELS)
+    world = make(model_file=file)
     watch = world.monitor()
     rows = weather(1, 60, 28, flipped_from=60)
     for day in range(60, 88):
@@ -246,7 +246,8 @@ def another_begins(world: World, watch: Watch, command: tuple[str, ...] | None) 
     world.machine_now += timedelta(hours=1)
 
 
-def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same(make: Make) -> None:
+@pytest.mark.parametrize("more", ["", pytest.param(", members: 3", marks=pytest.mark.slow)], ids=["a challenger", "a member"])
+def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same(more: str, make: Make) -> None:
     """While its child worked, when that was done, and when the champion had moved: judged again, the slot would be another's."""
     deaths: dict[str, Callable[[World, Watch], None]] = {
         "the child works": lambda world, watch: another_begins(world, watch, HANGS),
@@ -254,9 +255,10 @@ def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same
         "it is promoted": lambda world, watch: die_at(world, watch, "finish_run", 70),
     }
 
-    whole = replayed_until_promoted(make)
+    file = ON_LABELS.replace("map: false", f"map: true{more}")
+    whole = replayed_until_promoted(make, file)
     killed_at = {
-        name: replayed_until_promoted(make, lambda world, watch, day, die=die: die(world, watch) if day == 70 else None)
+        name: replayed_until_promoted(make, file, lambda world, watch, day, die=die: die(world, watch) if day == 70 else None)
         for name, die in deaths.items()
     }
 

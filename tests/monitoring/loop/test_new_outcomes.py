@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from monitoring.journal import tables
 from monitoring.judging.performance.outcome_sums import OutcomeSums, add_up, count_outcomes
 from tests.conftest import Once
-from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, weather
+from tests.monitoring.world import DAY_US, MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
 from training.schema.rows import Rows
 
-BY_PLACE = MODEL_FILE.replace("bucket: 1d}", "bucket: 1d, segments: [place]}").replace(
+BY_PLACE = MAPPED.replace("bucket: 1d}", "bucket: 1d, segments: [place]}").replace(
     "cool_down: 14d", "cool_down: 14d\n  on_performance: false"
 )
 Make = Callable[..., World]
@@ -112,7 +112,7 @@ def test_what_the_slots_counted_is_what_the_log_holds(by_place: World) -> None:
 def test_it_does_not_matter_who_looked_nor_when(make: Make) -> None:
     rows, results = weather(1, 60, 26), []
     for rest, others in ((range(66, 80), ()), (range(0), (64, 72, 78))):
-        world = make(model_file=BY_PLACE.replace("budget: 2 fits", "budget: 2 fits, map: false"))
+        world = make(model_file=BY_PLACE.replace("map: true", "map: false"))
         replay(world, rows, range(60, 86), rest=rest, new_monitor_on=others)
         results.append(counts(of_journal(world)))
         world.close()

@@ -11,11 +11,11 @@ import pytest
 from monitoring.retraining.growing import same_rows, shortened
 from tests.conftest import Once
 from tests.monitoring.retraining.test_weighing import log_loss
-from tests.monitoring.world import MODEL_FILE, World, make_world, weather
+from tests.monitoring.world import MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
 
 GROWS = (
-    MODEL_FILE.replace("budget: 2 fits", "budget: 2 fits, members: 3")
+    MAPPED.replace("budget: 2 fits", "budget: 2 fits, members: 3")
     .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  budget_per_week: 50\n")
     .replace("  gate: {rows: 200, min_train_rows: 100}\n", "")
 )

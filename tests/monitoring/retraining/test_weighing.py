@@ -15,7 +15,7 @@ from monitoring.journal.journal import Journal
 from monitoring.retraining.retraining import as_answered
 from monitoring.retraining.weighing import look, to_expel
 from tests.conftest import Once
-from tests.monitoring.world import DAY_US, MODEL_FILE, World, make_world, weather
+from tests.monitoring.world import DAY_US, MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
 from training.artifacts.members import Member
 from training.mixing.labelled_rows import LabelledRows
@@ -24,12 +24,12 @@ from training.registry.tables import Cause
 from training.schema.prediction import Prediction
 from training.schema.rows import Rows, object_column
 
-MAPPED = MODEL_FILE.replace("budget: 2 fits", "budget: 2 fits, map: true").replace("act: auto", "act: auto\n  on_performance: false")
+WEIGHED = MAPPED.replace("act: auto", "act: auto\n  on_performance: false")
 
 
 @pytest.fixture
 def world(tmp_path: Path, once: Once) -> Iterator[World]:
-    world = make_world(tmp_path, MAPPED, once=once)
+    world = make_world(tmp_path, WEIGHED, once=once)
     yield world
     world.close()
 
@@ -88,7 +88,7 @@ def reweighs(world: World) -> list[str]:
     ids=["map: false", "act: notify"],
 )
 def test_nothing_is_weighed_where_the_model_file_says_so(there: str, instead: str, tmp_path: Path, once: Once) -> None:
-    world = make_world(tmp_path, MAPPED.replace(there, instead), once=once)
+    world = make_world(tmp_path, WEIGHED.replace(there, instead), once=once)
 
     world.answer(rarer(weather(1, 60, 22)))
     world.settle(world.monitor())
