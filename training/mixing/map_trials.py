@@ -22,6 +22,8 @@ RUNNING = 3
 """Slots in a row of which each finds a map worse than none, after which it is laid aside."""
 WORSE = 0.05
 """By more than this share of the loss without it a map is worse; by any, chance alone lays it aside where it is good on the whole."""
+GROSSLY = 1.0
+"""By more than this share of the loss without it, it is laid aside at once."""
 FEWEST_LATER_ROWS = 50
 """Later labels a slot needs, or it says nothing of the map."""
 
@@ -63,7 +65,8 @@ class MapTrial:
             return self
         if with_map <= (1 + WORSE) * without:
             return replace(self, worse=0, is_off=False)
-        return replace(self, worse=self.worse + 1, is_off=self.is_off or self.worse + 1 >= RUNNING)
+        is_off = self.is_off or self.worse + 1 >= RUNNING or with_map > (1 + GROSSLY) * without
+        return replace(self, worse=self.worse + 1, is_off=is_off)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -143,7 +143,8 @@ def reweigh(
         learned = learn_weights([mapped(answers[i].take(judged), trials[i].used) for i in scored], rows.take(judged))
         known = {i: _Place(float(weight), trials[i].used) for i, weight in zip(scored, learned, strict=True)}
     else:
-        known = {i: _Place(member.weight, member.map) for i, member in enumerate(members) if member.weight is not None}
+        off = [trial.is_off for trial in trials]
+        known = {i: _Place(m.weight, None if off[i] else m.map) for i, m in enumerate(members) if m.weight is not None}
     places = _places(members, answers, known)
     after = tuple(
         replace(member, weight=place.weight, map=place.map, trial=trial)

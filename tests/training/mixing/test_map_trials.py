@@ -36,6 +36,13 @@ def test_a_map_that_is_worse_by_chance_stays() -> None:
     assert not after(MapTrial((2.0, 0.0)), [((1 + WORSE) * 0.4, 0.4)] * 9).is_off
 
 
+def test_a_map_with_more_than_twice_the_loss_is_laid_aside_at_once() -> None:
+    trial = MapTrial((2.0, 0.0))
+
+    assert not trial.judged(0.8, 0.4).is_off
+    assert trial.judged(0.81, 0.4).is_off
+
+
 def test_the_first_slot_in_which_a_map_would_have_done_no_worse_brings_it_back() -> None:
     off = after(MapTrial((2.0, 0.0)), [BAD] * RUNNING)
 

@@ -216,6 +216,16 @@ def test_labels_of_one_class_leave_weights_and_maps_as_they_are() -> None:
     assert not result.evidence["is_learned"]
 
 
+def test_a_map_that_does_great_harm_where_labels_are_of_one_class_is_laid_aside() -> None:
+    certain = Prediction(np.full(N, "no", object), np.tile([0.99, 0.01], (N, 1)), ("no", "yes"))
+    before = replace(member("only", weight=1.0), map=(0.3, 0.0), trial=MapTrial((0.3, 0.0)))
+
+    result = reweigh([before], [certain], LabelledRows(np.arange(N), np.full(N, "no", object)), weighed_through_us=200)
+
+    assert not result.evidence["is_learned"]
+    assert result.members[0].map is None
+
+
 def test_what_was_done_is_plain_json() -> None:
     labelled = rows()
 
