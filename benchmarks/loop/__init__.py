@@ -1,0 +1,1 @@
+"""What the loop is worth on real streams, against the best that hindsight knows."""
