@@ -335,6 +335,8 @@ class RetrainingPolicy:
         Retrain this often in model time; None means never by the calendar.
     min_new_labels
         Retrain when this many labels are new; None means never for that reason.
+    grows
+        Whether a retraining makes one more member of a version, in place of a challenger.
     written
         What of it a model file says.
     """
@@ -348,6 +350,7 @@ class RetrainingPolicy:
     budget_per_week: int = 3
     gate: GatePolicy = field(default_factory=GatePolicy)
     probation: ProbationPolicy = field(default_factory=ProbationPolicy)
+    grows: bool = False
     written: frozenset[str] = field(default=frozenset(), compare=False)
 
     def growing(self, every: timedelta) -> Self:
@@ -358,6 +361,7 @@ class RetrainingPolicy:
         two_slots, gate = GROWTH_SLOTS * every, replace(self.gate, rows=GROWTH_ROWS)
         budget = max(self.budget_per_week, math.ceil(timedelta(days=7) / two_slots) + 2)
         usual: dict[str, Any] = {"schedule": two_slots, "cool_down": two_slots, "gate": gate, "budget_per_week": budget}
+        usual["grows"] = True
         return replace(self, **{name: value for name, value in usual.items() if name not in self.written})
 
 

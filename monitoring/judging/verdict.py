@@ -269,7 +269,8 @@ def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigg
         )
     if trigger == "request":
         return tuple(reasons)
-    if limits.last_retrain_us is not None and evidence.slot_us < limits.last_retrain_us + duration_us(policy.cool_down):
+    is_alarm = trigger == "performance" and policy.grows  # a member more costs little, and what is wrong goes on meanwhile
+    if not is_alarm and limits.last_retrain_us is not None and evidence.slot_us < limits.last_retrain_us + duration_us(policy.cool_down):
         reasons.append(
             f"no retraining yet: cool-down of {format_duration(policy.cool_down)} since {from_us(limits.last_retrain_us):%Y-%m-%d %H:%M}"
         )

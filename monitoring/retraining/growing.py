@@ -25,7 +25,7 @@ from training.artifacts.mixtures import save_mixture
 from training.artifacts.signing import load_or_make_key
 from training.errors import ArtifactError
 from training.json_text import from_text
-from training.mixing.families import STALEST_EVERY, Standing, leaving, next_family
+from training.mixing.families import STALEST_EVERY, Standing, distinct_families, leaving, next_family
 from training.mixing.growth_gate import GrowthDecision, GrowthRule, judge_growth
 from training.mixing.labelled_rows import LabelledRows
 from training.mixing.maps import mapped
@@ -38,7 +38,7 @@ Places = npt.NDArray[np.intp]
 MOST_GROWN = 24  # growths that are remembered
 
 
-def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) -> Mapping[str, Any] | None:
+def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, trigger: str) -> Mapping[str, Any] | None:
     """Return what one more member is learned from; None where a challenger is to replace the champion.
 
     So it is where the model file says ``members: 1``, and where requests are others than those the champion answers.
@@ -47,6 +47,8 @@ def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) 
     ----------
     cohorts
         The mature rows as of the slot.
+    trigger
+        What asks for it: where answers got worse than the baseline, the shortest window that is not of the newest member.
     """
     loaded = stores.load(spec.model, champion)
     if spec.training.members == 1 or loaded.manifest.contract_hash != spec.schema.contract_hash:
@@ -54,7 +56,11 @@ def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) 
     before = next((run for run in stores.journal.runs(spec.model, RETRAIN, limit=1) if run.payload.get("growth")), None)
     grown = [] if before is None else list(before.payload["growth"]["grown"])
     members = present(stores, loaded)
-    family = next_family(standings(stores, spec, members), grown, _n_labelled(stores, spec, champion, cohorts))
+    n_labelled = _n_labelled(stores, spec, champion, cohorts)
+    if trigger == "performance":
+        family = next((each for each in reversed(distinct_families(n_labelled)) if each != (grown or [""])[-1]), "all")
+    else:
+        family = next_family(standings(stores, spec, members), grown, n_labelled)
     like = [loaded.manifest.algorithm, dict(loaded.manifest.params)]
     return {"family": family, "grown": shortened([*grown, family]), "like": like}
 

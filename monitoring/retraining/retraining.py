@@ -98,7 +98,7 @@ class Retraining:
         journal, slot_us = self.stores.journal, evidence.slot_us
         spans = tuple(Range(s.start_us, s.end_us) for s in evidence.spans)
         assert evidence.cohorts is not None  # a slot and a look by hand have read them
-        growth = growing.growth_of(self.stores, spec, evidence.champion, evidence.cohorts)
+        growth = growing.growth_of(self.stores, spec, evidence.champion, evidence.cohorts, verdict.trigger or "request")
         plan = make_plan(self.stores, spec, evidence.champion, evidence.cohorts, verdict.trigger or "request", spans, tick_run, growth)
         if plan is None:
             return None
