@@ -15,7 +15,7 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import Times, ranges, take
 from monitoring.retraining.plan import Plan, history_of
 from monitoring.retraining.probation import judging_metric
-from monitoring.retraining.weighing import members_of, sibling_of, state_of
+from monitoring.retraining.weighing import SQUARED, members_of, sibling_of, state_of
 from monitoring.stores import Stores
 from training.artifacts.artifact import Artifact, LoadedArtifact
 from training.artifacts.draft import HELD_OUT
@@ -28,7 +28,7 @@ from training.json_text import from_text
 from training.mixing.families import STALEST_EVERY, Standing, distinct_families, leaving, next_family
 from training.mixing.growth_gate import GrowthDecision, GrowthRule, judge_growth
 from training.mixing.labelled_rows import LabelledRows
-from training.mixing.maps import mapped
+from training.mixing.maps import Map, fit_map, mapped
 from training.mixing.mixture import mix
 from training.mixing.reweighing import MemberState, reweigh
 from training.model_file.model_spec import ModelSpec
@@ -95,7 +95,7 @@ def standings(stores: Stores, spec: ModelSpec, members: Sequence[Member]) -> lis
 
 
 def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDecision:
-    """Hold what the members answer against the same with the forerunner of a new one in its sibling's place: to rows none has seen.
+    """Hold what was answered against the same with the forerunner of a new member at its sibling's weight: to rows nobody had seen then.
 
     Raises
     ------
@@ -117,17 +117,36 @@ def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDe
     keep = np.zeros(len(logged), dtype=np.bool_)
     keep[in_log] = True
     logged = take(logged, keep)
-    members = present(stores, champion)
-    place, weights = place_of(members, str(plan.growth["family"])), [member.weight for member in members]
-    answered = [mapped(stores.load(spec.model, one.version).predictor.predict(logged.rows.columns), one.map) for one in members]
-    instead = [one.weight - (place.weight if one.version == place.version else 0.0) for one in members]
-    before = mix(answered, weights, spec.costs)
-    after = mix([*answered, mapped(answers.take(in_answers), place.map)], [*instead, place.weight], spec.costs)
+    place = place_of(present(stores, champion), str(plan.growth["family"]))
+    rows, own = LabelledRows(logged.rows.time_us, logged.rows.labels, logged.weights), answers.take(in_answers)
+    is_squared = spec.judged_by.name in SQUARED
+    points = cross_fitted(own, rows, is_squared=is_squared) if spec.training.is_mapped else (None, None)
+    forerunner = by_halves(own, points)
+    before = mix([logged.prediction], [1.0], spec.costs)
+    after = mix([logged.prediction, forerunner], [1.0 - place.weight, place.weight], spec.costs)
     metric = judging_metric(spec, logged.rows.labels, [before, after], newcomer.manifest.code)
-    rows = LabelledRows(logged.rows.time_us, logged.rows.labels, logged.weights)
     rule = GrowthRule(spec.retraining.gate.level, spec.retraining.gate.rows)
     segments = {f"{name}={value}": mask for name in spec.segments for value, mask in parted(logged.rows.columns[name])}
-    return judge_growth(before, after, rows, metric, weight=place.weight, segments=segments, rule=rule)
+    decision = judge_growth(before, after, rows, metric, weight=place.weight, segments=segments, rule=rule)
+    point = fit_map(own, rows.y, weights=rows.weights, is_squared=is_squared) if spec.training.is_mapped else None
+    return replace(decision, evidence={**decision.evidence, "map": point})
+
+
+def cross_fitted(answers: Prediction, rows: LabelledRows, *, is_squared: bool) -> tuple[Map | None, Map | None]:
+    """Return the maps by which a forerunner's answers to each half of the rows are mapped: each is learned from the other half."""
+    half = len(rows) // 2
+    first, second = (
+        fit_map(answers.take(part), rows.y[part], weights=rows.take(part).weights, is_squared=is_squared)
+        for part in (slice(0, half), slice(half, len(rows)))
+    )
+    return second, first
+
+
+def by_halves(answers: Prediction, points: tuple[Map | None, Map | None]) -> Prediction:
+    """Return answers with each half mapped by its own map."""
+    half = len(answers) // 2
+    parts = answers.take(slice(0, half)), answers.take(slice(half, len(answers)))
+    return Prediction.concat([mapped(part, point) for part, point in zip(parts, points, strict=True)])
 
 
 def parted(column: npt.NDArray[Any]) -> list[tuple[str, npt.NDArray[np.bool_]]]:
@@ -163,8 +182,11 @@ def same_rows(ours: Times, theirs: Times) -> tuple[Places, Places]:
     return np.flatnonzero(np.isin(ours, moments)), np.flatnonzero(np.isin(theirs, moments))
 
 
-def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> tuple[list[Member], Mapping[str, Any]]:
-    """Return the members of a champion with a new one, at most as many as the model file says, and what was done to their weights."""
+def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str, point: Map | None) -> tuple[list[Member], Mapping[str, Any]]:
+    """Return the members of a champion with a new one, at most as many as the model file says, and what was done to their weights.
+
+    The new one has its sibling's weight, and the map that its forerunner needed; its sibling's where there were too few rows for one.
+    """
     assert plan.growth is not None
     champion, newcomer = stores.load(spec.model, plan.champion), stores.load(spec.model, version)
     members = present(stores, champion)
@@ -175,6 +197,7 @@ def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> 
     nothing = [Prediction(np.zeros(0, dtype=object))] * len(states)
     weighed = reweigh(states, nothing, rows, has_maps=False).members
     joined = [replace(member, weight=new.weight or 0.0, map=new.map) for member, new in zip([*members, newest], weighed, strict=True)]
+    joined[-1] = replace(joined[-1], map=point or joined[-1].map)
     gone = leaving(standings(stores, spec, [*joined[:-1], replace(newest, weight=0.0)]), spec.training.members)
     stay = [member for member in joined if member.version not in gone]
     total = sum(member.weight for member in stay)

@@ -224,7 +224,7 @@ class Retraining:
         self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan, newcomer: str, evidence: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         """Register the version with a new member; return it, and what the ledger says of it."""
-        members, more = growing.with_newcomer(self.stores, spec, plan, newcomer)
+        members, more = growing.with_newcomer(self.stores, spec, plan, newcomer, evidence["map"])
         evidence = {**evidence, probation.NEWCOMER: newcomer, "members": [member.to_dict() for member in members], **more}
         artifact = growing.save_grown(self.stores, spec, plan, members, turn.now, evidence)
         cause = Cause(WHO, f"with {newcomer}", {"run": run.run_id})

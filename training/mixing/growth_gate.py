@@ -22,6 +22,7 @@ from training.schema.prediction import Prediction
 
 LEAST_ROWS = 200
 """Rows, and rows of a segment, that are judged by at least: 25 blocks of eight."""
+PROPER = ("log_loss", "brier")
 WORSE_CALIBRATION = 0.02
 """By how much the calibration error may rise."""
 
@@ -132,7 +133,10 @@ def judge_growth(  # 7 parameters: two answers, the rows they are judged on, and
         return _decided("refused", f"worse with the member: {_sentence(judged, whole)}", evidence)
     if worse := [name for name, part in parts.items() if part.is_defined and part.high < 0]:
         return _decided("refused", f"worse with the member in {worse[0]}: {_sentence(judged, parts[worse[0]])}", evidence)
-    if calibration[1] > calibration[0] + WORSE_CALIBRATION:
+    # A proper score that is proven better has calibration in it, and a mean of calibrated answers of which one is surer than the other
+    # is less sure than it might be, until it is weighed.
+    is_proper_gain = judged.name in PROPER and whole.low > 0
+    if not is_proper_gain and calibration[1] > calibration[0] + WORSE_CALIBRATION:
         return _decided("refused", f"calibration error {calibration[0]:.3f} without, {calibration[1]:.3f} with the member", evidence)
     return _decided("accepted", f"not proven worse: {_sentence(judged, whole)}", evidence)
 

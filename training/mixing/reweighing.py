@@ -195,7 +195,7 @@ def _places(members: Sequence[MemberState], answers: Sequence[Prediction], known
         given = weights[at] if source is not None else weights[at] / 2
         places[at] = replace(places[at], weight=places[at].weight - given)
         for i in heirs:
-            inherited = _inherited(known[at].map, answers[at], answers[i])
+            inherited = members[i].map or _inherited(known[at].map, answers[at], answers[i])
             places[i] = _Place(given / len(heirs), inherited, at)
     total = sum(place.weight for place in places.values())
     return [replace(places[i], weight=places[i].weight / total) for i in range(len(members))]

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitoring.retraining.growing import same_rows, shortened
+from monitoring.retraining.growing import by_halves, cross_fitted, same_rows, shortened
 from tests.conftest import Once
 from tests.monitoring.retraining.test_weighing import log_loss
 from tests.monitoring.world import MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
+from training.mixing.labelled_rows import LabelledRows
+from training.schema.prediction import Prediction
 
 GROWS = (
     MAPPED.replace("budget: 2 fits", "budget: 2 fits, members: 3")
@@ -59,6 +61,31 @@ def test_after_the_world_turned_round_a_version_is_a_coin_at_once_and_no_prophet
     later = weather(2, 150, 10, flipped_from=0)
     assert log_loss(world, first, later) > 1.2
     assert log_loss(world, world.champion, later) < 0.75
+
+
+@pytest.mark.slow
+def test_an_alarm_of_harm_grows_members_of_short_windows_until_the_answers_are_good_again(world: World) -> None:
+    first, watch = world.champion, world.monitor()
+
+    for day in range(60, 158, 7):
+        world.answer(weather(1, day, 7, flipped_from=116))
+        world.settle(watch)
+
+    later = weather(2, 300, 10, flipped_from=0)
+    assert world.accuracy(first, later) < 0.3
+    assert world.accuracy(world.champion, later) > 0.68
+
+
+def test_each_half_of_a_forerunners_answers_is_mapped_by_the_other_half() -> None:
+    random = np.random.default_rng(0)
+    y = random.normal(0, 10, 400)
+    shifted = Prediction(y + np.where(np.arange(400) < 200, 5.0, -5.0))
+
+    points = cross_fitted(shifted, LabelledRows(np.arange(400), y), is_squared=True)
+    answered = by_halves(shifted, points)
+
+    assert (answered.label - y)[:200] == pytest.approx(np.full(200, 10.0), rel=0.3)
+    assert (answered.label - y)[200:] == pytest.approx(np.full(200, -10.0), rel=0.3)
 
 
 def test_training_rows_are_not_stored_again_by_growth(world: World) -> None:

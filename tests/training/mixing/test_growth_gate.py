@@ -143,6 +143,15 @@ def test_a_member_that_spoils_the_calibration_is_refused_whatever_the_metric() -
     assert decision.evidence["calibration_error"][1] > decision.evidence["calibration_error"][0] + WORSE_CALIBRATION
 
 
+def test_where_a_proper_score_is_proven_better_a_mean_that_is_less_sure_refuses_nothing() -> None:
+    rows, logit = classes()
+
+    decision = judge(answers(np.full(N, 0.5)), answers(sigmoid(2 * logit)), 0.5, rows, "log_loss")
+
+    assert decision.evidence["calibration_error"][1] > decision.evidence["calibration_error"][0] + WORSE_CALIBRATION
+    assert decision.is_accepted
+
+
 def test_a_class_the_forerunner_alone_knows_is_judged_with_it() -> None:
     rows, logit = classes()
     y = rows.y.copy()
