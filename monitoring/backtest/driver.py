@@ -26,7 +26,7 @@ from monitoring.stores import Stores, open_stores
 from service.models.reasons import reason_of
 from service.models.served_model import rules_of
 from service.prediction_log.ids import PredictionId
-from service.prediction_log.labels import LabelItem
+from service.prediction_log.labels import LabelItem, LabelRules
 from service.prediction_log.records import Record
 from service.prediction_log.writing import DrainedBatch
 from service.recording.counting import RowCounter
@@ -150,6 +150,7 @@ class Driver:
     watch: Watch = field(init=False)
     _sent: int = field(default=0, init=False)
     _facts: dict[str, VersionFacts] = field(default_factory=dict, init=False)
+    _rules: LabelRules | None = field(default=None, init=False)
     _places: list[PredictionId] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -288,8 +289,8 @@ class Driver:
         places, labels = feedback.row[due.start : due.stop].tolist(), feedback.label[due.start : due.stop].tolist()
         items = [LabelItem(y, self._places[row]) for row, y in zip(places, labels, strict=True) if y is not None and y == y]
         if items:
-            rules = rules_of(self.stores.load(self.spec.model, self.champion), self.spec)
-            self.stores.log.label(self.spec.model, items, self.now, rules=rules)
+            self._rules = self._rules or rules_of(self.stores.load(self.spec.model, self.champion), self.spec)
+            self.stores.log.label(self.spec.model, items, self.now, rules=self._rules)
 
     def _facts_of(self, model: str, version: str) -> VersionFacts:
         if version not in self._facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from monitoring.journal.tables import RETRAIN, Run
 from monitoring.retraining.plan import Plan
 from monitoring.retraining.retraining import OUTCOMES
 from monitoring.stores import open_stores
+from training.errors import EvergreenError
 from training.evaluation.losses import Metric
 from training.schema.prediction import Prediction
 from training.settings import Home
@@ -140,5 +142,6 @@ def trained(driver: Driver, stream: Stream, run: Run, metric: Metric) -> Trained
     rows = rows.take(rows.is_labelled)
     losses = [math.nan, math.nan]
     if version is not None and len(rows) and metric.per_row_loss is not None:
-        losses = [float(metric.per_row_loss(rows.labels, driver.answer(rows, name)).mean()) for name in (plan.champion, version)]
+        with suppress(EvergreenError):  # a version that is removed by now has shown what it was worth, but not here
+            losses = [float(metric.per_row_loss(rows.labels, driver.answer(rows, name)).mean()) for name in (plan.champion, version)]
     return Trained(run.slot_us, plan.trigger, OUTCOMES[line.action] if line else "", seconds, *losses)
