@@ -18,13 +18,12 @@ from training.schema.rows import Rows
 pytestmark = pytest.mark.xdist_group("driven")
 Make = Callable[..., World]
 EVERY_WEEK = MODEL_FILE.replace("cool_down: 14d", "cool_down: 7d\n  schedule: 7d\n  on_performance: false").replace("rows: 200", "rows: 80")
-PLAIN = EVERY_WEEK.replace("budget: 2 fits", "budget: 2 fits, map: false")
 FLIPPED = weather(3, 60, 20, flipped_from=60)
 
 
 def lived(world: World, rows: Rows, takes: timedelta = timedelta()) -> tuple[Driver, Driven]:
     """Drive the loop of a trained world through rows."""
-    spec = parse_spec(PLAIN)
+    spec = parse_spec(EVERY_WEEK)
     world.stores.registry.put_model(spec)
     driver = Driver(world.stores, spec, takes)
     feedback = Feedback.by_policy(rows, spec.labels)
