@@ -56,11 +56,11 @@ def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, 
     before = next((run for run in stores.journal.runs(spec.model, RETRAIN, limit=1) if run.payload.get("growth")), None)
     grown = [] if before is None else list(before.payload["growth"]["grown"])
     members = present(stores, loaded)
-    n_labelled = _n_labelled(stores, spec, champion, cohorts)
+    n_labelled, most = _n_labelled(stores, spec, champion, cohorts), spec.training.members
     if trigger == "performance":
         family = next((each for each in reversed(distinct_families(n_labelled)) if each != (grown or [""])[-1]), "all")
     else:
-        family = next_family(standings(stores, spec, members), grown, n_labelled)
+        family = next_family(standings(stores, spec, members), grown, n_labelled, most)
     like = [loaded.manifest.algorithm, dict(loaded.manifest.params)]
     return {"family": family, "grown": shortened([*grown, family]), "like": like}
 

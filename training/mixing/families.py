@@ -1,7 +1,8 @@
 """Families of members, one for each window of the history: which one grows next, and who leaves (pure).
 
 A family is a share of the labelled history, so nothing need be known of how long a stream is or how fast it moves: all of it, or
-the newest half, quarter, eighth.
+the newest half, quarter, eighth. They are as good as windows that know the length of a stream. Where there are four members, three
+families are better than four.
 """
 
 from __future__ import annotations
@@ -56,19 +57,29 @@ def window_rows(family: str, history: int) -> int:
     return min(max(history // FAMILIES[family], LEAST_WINDOW), history)
 
 
-def distinct_families(history: int) -> tuple[str, ...]:
+def distinct_families(history: int, most: int | None = None) -> tuple[str, ...]:
     """Return the families that differ: in a short history the shorter ones are trained on the same rows.
+
+    Parameters
+    ----------
+    history
+        Labelled rows there are.
+    most
+        Members a mixture may have; there are fewer families, so that an old member can stay beside the newest of each.
 
     Examples
     --------
     >>> distinct_families(800), distinct_families(2500), distinct_families(9000)
     (('all',), ('all', 'half', 'quarter'), ('all', 'half', 'quarter', 'eighth'))
+    >>> distinct_families(9000, most=4)
+    ('all', 'half', 'quarter')
     """
     rows = [window_rows(family, history) for family in FAMILIES]
-    return tuple(family for i, family in enumerate(FAMILIES) if rows[i] not in rows[:i])
+    distinct = tuple(family for i, family in enumerate(FAMILIES) if rows[i] not in rows[:i])
+    return distinct if most is None else distinct[: max(most - 1, 1)]
 
 
-def next_family(members: Sequence[Standing], grown: Sequence[str], history: int) -> str:
+def next_family(members: Sequence[Standing], grown: Sequence[str], history: int, most: int | None = None) -> str:
     """Return the family to train a member of: the one whose members weigh most together; each third time the stalest.
 
     Parameters
@@ -77,8 +88,8 @@ def next_family(members: Sequence[Standing], grown: Sequence[str], history: int)
         Of the mixture that answers.
     grown
         The family of each growth so far, refused ones, too, in order.
-    history
-        Labelled rows there are.
+    history, most
+        See `distinct_families`.
 
     Examples
     --------
@@ -86,7 +97,7 @@ def next_family(members: Sequence[Standing], grown: Sequence[str], history: int)
     >>> [next_family(members, grown, 10_000) for grown in ([], ["half"], ["half", "half"], ["half", "half", "all"])]
     ['half', 'half', 'all', 'half']
     """
-    families = distinct_families(history)
+    families = distinct_families(history, most)
     if len(grown) % STALEST_EVERY == STALEST_EVERY - 1:
         return min(families, key=lambda family: _last(grown, family))
     weights = {family: sum(m.weight for m in members if m.family == family) for family in families}

@@ -58,6 +58,12 @@ def test_a_history_too_short_for_windows_grows_the_family_of_all_rows() -> None:
     assert {next_family([member("b", "eighth", 9, 1.0)], ["all"] * n, 900) for n in range(3)} == {"all"}
 
 
+@pytest.mark.parametrize(("most", "families"), [(1, 1), (2, 1), (4, 3), (5, 4), (9, 4)])
+def test_there_are_fewer_families_than_members_so_that_an_old_one_can_stay(most: int, families: int) -> None:
+    assert len(distinct_families(100_000, most)) == families
+    assert next_family([member("e", "eighth", 9, 1.0)], [], 100_000, most) == ("eighth" if families == 4 else "all")
+
+
 def test_the_lightest_leaves_but_not_the_newest_of_its_family() -> None:
     members = [
         member("old", "all", 1, 0.3),
