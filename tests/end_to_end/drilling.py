@@ -42,11 +42,12 @@ TRAFFIC_DAYS = 3000
 AT_ONCE = 500  # rows or labels: no transaction keeps others waiting
 DRILLED = (
     MODEL_FILE.replace("watching: {every: 7d,", "watching: {promise: 36500d, every: 7d,")
-    .replace("act: auto", "act: auto\n  schedule: 28d")
+    .replace("act: auto", "act: auto\n  schedule: 84d")  # a training takes some weeks of this model time
     .replace("cool_down: 14d", "cool_down: 7d")
     .replace("budget_per_week: 3", "budget_per_week: 10000")
 )
-NOTIFIES = DRILLED.replace("act: auto\n  schedule: 28d", "act: notify")
+OFTEN_TRAINED = DRILLED.replace("schedule: 84d", "schedule: 28d")
+NOTIFIES = DRILLED.replace("act: auto\n  schedule: 84d", "act: notify")
 DRILL = [
     pytest.mark.slow,
     pytest.mark.xdist_group("drills"),

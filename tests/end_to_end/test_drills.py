@@ -23,7 +23,7 @@ import pytest
 
 from monitoring.journal.tables import leases
 from service.prediction_log.prediction_log import PredictionLog
-from tests.end_to_end.drilling import DRILL, DRILLED, NOTIFIES, Begin, Drill
+from tests.end_to_end.drilling import DRILL, NOTIFIES, Begin, Drill
 from tests.end_to_end.observing import SHIPPED
 from tests.end_to_end.sluggish import Sluggish
 from tests.monitoring.world import DAY_US
@@ -66,7 +66,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_nobody_is_told_of_anything_in_ten_minutes_of_load_in_which_the_rules_have_all_they_look_at(drill: Begin) -> None:
-    scene = drill(model_file=DRILLED.replace("schedule: 28d", "schedule: 84d"))  # a training takes some weeks of this model time
+    scene = drill()
     used = set(re.findall(r"\b(evergreen[_:][a-z0-9_:]+)", (SHIPPED / "rules.yml").read_text()))
 
     scene.traffic.pass_days(CALM_DAYS)

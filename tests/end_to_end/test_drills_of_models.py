@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.drilling import CAUSE, DRILL, DRILLED, NOTIFIES, Begin, Drill
+from tests.end_to_end.drilling import CAUSE, DRILL, DRILLED, NOTIFIES, OFTEN_TRAINED, Begin, Drill
 from tests.monitoring.watched import build_clock
 from tests.patience import until
 
@@ -55,7 +55,7 @@ def test_labels_come_too_late(drill: Begin) -> None:
 
 
 def test_a_model_is_overdue(drill: Begin) -> None:
-    scene = drill()
+    scene = drill(model_file=OFTEN_TRAINED)
 
     scene.begin()
     scene.evergreen("pause", "-m", "rain")
@@ -66,7 +66,7 @@ def test_a_model_is_overdue(drill: Begin) -> None:
 
 
 def test_retrainings_fail(drill: Begin) -> None:
-    scene = drill()
+    scene = drill(model_file=OFTEN_TRAINED)
 
     scene.begin()
     until(lambda: kill_trainings(scene) and [one for one in scene.observed.notices() if one.status == "firing"])
