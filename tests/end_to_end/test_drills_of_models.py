@@ -21,6 +21,7 @@ from tests.patience import until
 
 pytestmark = DRILL
 
+SELDOM_JUDGED = DRILLED.replace("every: 7d, window: 14d", "every: 28d, window: 28d")  # an alert waits for minutes, which are days here
 BY_ARRIVAL = (
     NOTIFIES.replace("  time: {column: at, kind: ordinal, origin: 1970-01-01, step: 1m}\n", "")
     .replace("labels: {delay: 1d}", "labels: {delay: 5s}")
@@ -30,7 +31,7 @@ MORE_THAN_AN_HOUR = 3700  # twice the shortest silence that is not usual, of the
 
 
 def test_no_labels_come_any_more(drill: Begin) -> None:
-    scene = drill()
+    scene = drill(model_file=SELDOM_JUDGED)
 
     scene.begin()
     scene.traffic.labelled_after = None
