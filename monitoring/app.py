@@ -21,7 +21,7 @@ from monitoring.bounded_server import CLIENT_SECONDS, BoundedServer
 from monitoring.errors import LeaseLostError, ProcessError
 from monitoring.journal.leases import Turn
 from monitoring.known_tables import KNOWN_TABLES
-from monitoring.loop.retention import add_up_old_counts, forget_old_rows
+from monitoring.loop.retention import add_up_old_counts, expire_versions, forget_old_rows
 from monitoring.loop.scheduler import Pulse, Ticker
 from monitoring.loop.tick import make_watch, tick
 from monitoring.metrics import MonitorMetrics, make_metrics
@@ -151,19 +151,20 @@ class Monitor:
         self.metrics.tick_seconds.set(time.monotonic() - began)
 
     def apply_retention(self) -> None:
-        """Forget what is older than the model files allow, and add up old counts, if this is the monitor that may act."""
+        """Forget what is older than the model files allow, add up counts, delete files of versions nobody needs, if it may act."""
         now = datetime.now(UTC)
         self.pulse.beat(is_busy=True)
         try:
-            if self._may_act() and self.watch.leadership.lead(now) is not None:
+            if self._may_act() and (turn := self.watch.leadership.lead(now)) is not None:
                 for record in self.stores.registry.models():
                     spec = self.watch.spec(record.spec_text)
                     forget_old_rows(self.stores, spec, now)
                     add_up_old_counts(self.stores, spec)
+                    expire_versions(self.stores, turn, spec)
                     self.pulse.beat(is_busy=True)
                 self.delivery.forget()
         except (EvergreenError, LeaseLostError) as error:
-            logger.warning("old rows stay for now: %s", error)
+            logger.warning("old rows and versions stay for now: %s", error)
         self.pulse.beat(is_busy=False)
 
     def deliver(self) -> None:

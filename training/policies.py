@@ -367,6 +367,15 @@ class RetrainingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long the prediction log keeps rows, from their arrival on (machine time)."""
+    """How long the prediction log keeps rows, and how many generations keep their files.
+
+    Attributes
+    ----------
+    log
+        From the arrival of a row on (machine time).
+    versions
+        The versions of so many generations stay after they were champion.
+    """
 
     log: timedelta = timedelta(days=400)
+    versions: int = 10

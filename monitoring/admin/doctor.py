@@ -63,6 +63,7 @@ def examine(bench: Workbench) -> list[Check]:
         _key,
         _model_files,
         _champions,
+        retained,
         _ports,
         _clocks,
         _labels,
@@ -184,6 +185,15 @@ def _champions(bench: Workbench) -> Iterator[Check]:
             yield Check(
                 f"rows of {name}", "broken", f"the training rows of {version.version} are not in {bench.home.rows}: it cannot be retrained"
             )
+
+
+def retained(bench: Workbench) -> Iterator[Check]:
+    """Say of which models versions went by retention: they cannot answer any more."""
+    if not bench.home.database.exists() and bench.settings.database_url.startswith("sqlite"):
+        return
+    for record in bench.registry.models():
+        if gone := len(bench.registry.expired(record.name)):
+            yield Check(f"versions of {record.name}", "ok", f"the files of {gone} went by retention; their manifests are left")
 
 
 def _why_not(bench: Workbench, versions: Mapping[str, VersionRecord]) -> dict[str, str | None]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,16 +11,12 @@ from monitoring.admin.status import resolve
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
 from monitoring.journal import tables as journal_tables
-from monitoring.retraining.plan import history_of
+from monitoring.loop.retention import delete_versions
 from service.app import draining
 from service.home_lock import claim
 from service.prediction_log.forgetting import forget_model as forget_in_log
 from service.settings import from_environment as service_settings
-from training.artifacts.verification import MANIFEST, SIGNATURE
-from training.json_text import to_text
 from training.registry.tables import Cause, VersionRecord
-
-KEPT = (MANIFEST, SIGNATURE)
 
 
 def remove_version(bench: Workbench, model: str, name: str, why: str) -> dict[str, Any]:
@@ -40,7 +33,7 @@ def remove_version(bench: Workbench, model: str, name: str, why: str) -> dict[st
     _refuse_needed(bench, record)
     cleared = [alias.alias for alias in bench.registry.aliases() if (alias.model, alias.version) == (model, record.version)]
     bench.registry.remove_version(model, record.version, cause=Cause(bench.who, why), now=bench.now())
-    files = _delete_files(bench, [record])
+    files = delete_versions(bench.home, bench.registry, bench.journal, [record]).to_dict()
     return {"model": model, "version": record.version, "aliases_cleared": cleared, **files}
 
 
@@ -67,7 +60,7 @@ def remove_model(bench: Workbench, model: str, why: str) -> dict[str, Any]:
             forget_in_journal(connection, model)
         (bench.home.champions / f"{model}.json").unlink(missing_ok=True)
         removed = bench.registry.remove_model(model, cause=Cause(bench.who, why), now=bench.now())
-        files = _delete_files(bench, removed)
+        files = delete_versions(bench.home, bench.registry, bench.journal, removed).to_dict()
     finally:
         os.close(lock)
     return {"model": model, "versions": len(removed), "logged_rows": rows, **files}
@@ -82,42 +75,8 @@ def forget_in_journal(connection: sa.Connection, model: str) -> None:
 
 def _refuse_needed(bench: Workbench, record: VersionRecord) -> None:
     for run in bench.journal.running(record.model):
-        if record.run_id == run.run_id or record.version in to_text(dict(run.payload)):
+        if run.names(record):
             raise InputError(f"{record.version} is in a run that is not over ({run.run_id}): try again when it is")
     probation = bench.journal.open_probation(record.model)
     if probation is not None and record.version in (probation.version, probation.previous):
         raise InputError(f"{record.version} is in the open probation of {probation.version}: try again when it is over")
-
-
-def _delete_files(bench: Workbench, records: Iterable[VersionRecord]) -> dict[str, int]:
-    """Delete the files of versions that were removed, but their manifests, and the training rows that nothing needs any more."""
-    freed = 0
-    for record in records:
-        folder = bench.home.artifacts / record.path
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.name not in KEPT:
-                freed += path.stat().st_size
-                path.unlink()
-        shutil.rmtree(bench.home.cache / record.digest, ignore_errors=True)
-    needed, rows = _rows_needed(bench), 0
-    for record in records:
-        digest = record.manifest.get("rows_digest")
-        path = bench.home.rows / f"{digest}.parquet"
-        if digest and digest not in needed and path.exists():
-            freed, rows = freed + path.stat().st_size, rows + 1
-            path.unlink()
-    return {"row_files": rows, "bytes_freed": freed}
-
-
-def _rows_needed(bench: Workbench) -> set[str]:
-    """Return the digests of the rows that a version was trained on, or a retraining of one would continue."""
-    needed: set[str] = set()
-    for model in bench.registry.models():
-        for record in bench.registry.versions(model.name):
-            with suppress(KeyError):
-                needed.add(record.manifest["rows_digest"])
-            root = history_of(bench.registry, record)
-            if root is not None:
-                needed.add(root.manifest["rows_digest"])
-        needed |= {run.payload["history"] for run in bench.journal.running(model.name) if run.payload.get("history")}
-    return needed

@@ -26,7 +26,7 @@ from service.settings import from_environment as service_settings
 from training.clock import duration_us, format_duration, from_us, to_us
 from training.errors import UnknownVersionError
 from training.model_file.model_spec import ModelSpec
-from training.registry.aliases import CHALLENGER, CHAMPION, PREVIOUS
+from training.registry.aliases import CHALLENGER, CHAMPION, EXPIRE, PREVIOUS
 from training.registry.tables import AliasRecord, VersionRecord
 from training.schema.schema import Schema
 
@@ -41,7 +41,7 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
     watermark = bench.log.watermark(model)
     last = next(iter(bench.journal.verdicts(model, limit=1)), None)
     next_slot = bench.journal.next_slot(model, spec.watching.every, first_unseen(bench.registry, bench.log, model))
-    moves = bench.registry.ledger(model, limit=1)
+    moves = [line for line in bench.registry.ledger(model, limit=10) if line.action != EXPIRE]
     return {
         "model": model,
         "champion": champion.version if champion else None,
@@ -227,14 +227,11 @@ def resolve(bench: Workbench, model: str, name: str | None) -> VersionRecord:
     Raises
     ------
     UnknownVersionError
-        There is no such version, or the alias points nowhere.
+        There is no such version, it was removed or went by retention, or the alias points nowhere.
     """
     wanted = name or CHAMPION
     if wanted not in ALIASES:
-        record = bench.registry.version(model, wanted)
-        if record.version not in {each.version for each in bench.registry.versions(model)}:
-            raise UnknownVersionError(f"the version {wanted} of {model} was removed")
-        return record
+        return bench.registry.version(model, wanted, is_present=True)
     alias = bench.registry.alias(model, wanted)
     if alias is None:
         some = [each.version for each in bench.registry.versions(model)]

@@ -57,6 +57,9 @@ def versions_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
         rows = [{**row, "trained_through": row["trained_through"] or "no time", "members": _shares(row["members"])} for row in rows]
     members = ["members"] if has_members else []
     screen.rows("versions", rows, ["version", "alias", "algorithm", "score", *members, "trained_through", "created", "parent"])
+    gone = bench.registry.expired(bench.model_named(model))
+    if gone and not screen.as_json:
+        screen.note(f"{len(gone)} more went by retention: their manifests and their lines in the ledger are left")
 
 
 def _shares(members: Sequence[Mapping[str, Any]]) -> str:

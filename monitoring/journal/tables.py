@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple, Self
 import sqlalchemy as sa
 
 from training.clock import from_us
-from training.json_text import from_text
+from training.json_text import from_text, to_text
+from training.registry.tables import VersionRecord
 
 COMPONENT = "journal"
 VERSION = 11
@@ -251,6 +252,10 @@ class Run:
     def as_attempted(self) -> Attempt:
         """The attempt that it is in."""
         return Attempt(self.run_id, self.attempt, self.token)
+
+    def names(self, record: VersionRecord) -> bool:
+        """Return whether a version was made by this run, or its plan or result says something of it."""
+        return record.run_id == self.run_id or record.version in to_text([dict(self.payload), dict(self.result)])
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Self:

@@ -14,12 +14,12 @@ from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DRAWN, DelayBins
 from monitoring.judging.labels.counts import THIRDS, LabelCounts
 from monitoring.judging.labels.faults import Group, LabelFindings, find
-from monitoring.retraining.plan import history_of
 from monitoring.stores import Stores
 from training.clock import duration_us
 from training.dataset.dataset import read_labels
 from training.errors import DataError
 from training.model_file.model_spec import ModelSpec
+from training.registry.lineage import history_of
 
 MOST_JUDGED, MOST_BEFORE = 300, 100  # groups: older ones were judged when they were the newest
 Thirds = tuple[float, float] | None

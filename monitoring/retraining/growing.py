@@ -13,7 +13,7 @@ from pyarrow import parquet
 from monitoring.journal.tables import RETRAIN
 from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import Times, ranges, take
-from monitoring.retraining.plan import Plan, history_of
+from monitoring.retraining.plan import Plan
 from monitoring.retraining.probation import judging_metric
 from monitoring.retraining.weighing import SQUARED, members_of, sibling_of, state_of
 from monitoring.stores import Stores
@@ -32,6 +32,7 @@ from training.mixing.maps import Map, fit_map, mapped
 from training.mixing.mixture import mix
 from training.mixing.reweighing import MemberState, reweigh
 from training.model_file.model_spec import ModelSpec
+from training.registry.lineage import history_of
 from training.schema.prediction import Prediction
 
 Places = npt.NDArray[np.intp]

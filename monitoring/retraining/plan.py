@@ -12,8 +12,7 @@ from monitoring.stores import Stores
 from training.clock import duration_us
 from training.model_file.model_spec import ModelSpec
 from training.policies import RetrainingPolicy
-from training.registry.registry import Registry
-from training.registry.tables import VersionRecord
+from training.registry.lineage import history_of
 
 RANGES = ("aside", "uncovered", "requested")
 
@@ -83,14 +82,6 @@ def why_not_refitted(spec: ModelSpec, manifest: Mapping[str, Any]) -> str | None
     return None if original is None or spec.training.names_candidates else original["why_not"]
 
 
-def newest_member(registry: Registry, record: VersionRecord) -> VersionRecord:
-    """Return the member of a version that was trained last, which says how it was made: itself where it is no mixture."""
-    members = record.manifest.get("members")
-    if not members:
-        return record
-    return registry.version(record.model, max(members, key=lambda member: int(member["trained_through_us"]))["version"])
-
-
 def policy_of(stores: Stores, spec: ModelSpec, champion: str) -> RetrainingPolicy:
     """Return when to retrain, as the file says; only notifying while the champion was imported and cannot be fitted again."""
     if why_not_refitted(spec, stores.registry.version(spec.model, champion).manifest) is None:
@@ -153,12 +144,3 @@ def rows_of_growth(times: Times, spec: ModelSpec) -> int:
     last_slot = int((times > times[-1] - duration_us(spec.watching.every)).sum()) if len(times) else 0
     least = spec.retraining.gate.rows
     return min(max(least, last_slot), 5 * least)
-
-
-def history_of(registry: Registry, record: VersionRecord) -> VersionRecord | None:
-    """Return the forebear that was trained by hand, from a table: its stored rows are the history the log continues."""
-    seen, record = set(), newest_member(registry, record)
-    while record.run_id is not None and record.parent is not None and record.version not in seen:
-        seen.add(record.version)
-        record = newest_member(registry, registry.version(record.model, record.parent))
-    return record if record.run_id is None and record.manifest.get("rows_digest") else None

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from monitoring.journal.leases import Turn
 from monitoring.journal.tables import Attempt, Run
 from monitoring.log_windows import is_kept, learnable
-from monitoring.retraining.plan import Plan, newest_member, why_not_refitted
+from monitoring.retraining.plan import Plan, why_not_refitted
 from monitoring.stores import Stores
 from service.parent import with_us_as_parent
 from training.artifacts.pickles import load_original
@@ -29,6 +29,7 @@ from training.errors import CandidateError, EvergreenError, TooFewRowsError
 from training.fitting.learning import Growth
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
+from training.registry.lineage import newest_member
 from training.registry.tables import Right
 from training.result import TrainingResult
 from training.run import grow, train

@@ -238,10 +238,11 @@ class RetrainingKeys(Keys):
 
 
 class RetentionKeys(Keys):
-    """How long the log keeps rows."""
+    """How long the log keeps rows, and how many generations keep their files."""
 
     makes = policies.RetentionPolicy
     log = Duration()
+    versions = count()
 
 
 class ReadKeys(Keys):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from training.clock import to_us
+from training.clock import from_us, to_us
 from training.errors import (
     ContractChangedError,
     RegistryError,
@@ -15,7 +15,7 @@ from training.errors import (
     UnknownVersionError,
     VersionExistsError,
 )
-from training.json_text import to_text
+from training.json_text import from_text, to_text
 from training.registry import tables
 from training.registry.tables import AliasRecord, Cause, ModelRecord, VersionRecord
 from training.storage.database import upsert
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.artifacts.artifact import Artifact
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-PROMOTE, ROLL_BACK, REWEIGH, REFUSE, REMOVE = "promote", "rollback", "reweigh", "refuse", "remove"
+PROMOTE, ROLL_BACK, REWEIGH, REFUSE, REMOVE, EXPIRE = "promote", "rollback", "reweigh", "refuse", "remove", "expire"
 CHANGES = (PROMOTE, ROLL_BACK)
 """The moves of the champion to other members, or to a version by hand."""
 MOVES = (*CHANGES, REWEIGH)
@@ -165,9 +165,24 @@ def known_version(connection: sa.Connection, model: str, version: str) -> Versio
 
 
 def removed_versions(connection: sa.Connection, model: str) -> set[str]:
-    """Return the versions of a model that were removed: their names are never used again."""
+    """Return the versions of a model that were removed, or went by retention: their names are never used again."""
     line = tables.ledger.c
-    return set(connection.scalars(sa.select(line.version).where(line.model == model, line.action == REMOVE, line.version.is_not(None))))
+    by_hand = connection.scalars(sa.select(line.version).where(line.model == model, line.action == REMOVE, line.version.is_not(None)))
+    return {*by_hand, *expired_versions(connection, model)}
+
+
+def expired_versions(connection: sa.Connection, model: str, only: str | None = None) -> dict[str, int]:
+    """Return the versions of a model that went by retention, the first that went first, and when (machine time, microseconds).
+
+    Parameters
+    ----------
+    only
+        Read no lines but those that name this version.
+    """
+    line = tables.ledger.c
+    wanted = [line.model == model, line.action == EXPIRE, *([] if only is None else [line.evidence.contains(only, autoescape=True)])]
+    lines = connection.execute(sa.select(line.at_us, line.evidence).where(*wanted).order_by(line.seq))
+    return {version: row.at_us for row in lines for version in from_text(row.evidence)["versions"]}
 
 
 def put_version(connection: sa.Connection, artifact: "Artifact", run_id: str | None) -> tuple[VersionRecord, bool]:
@@ -193,8 +208,14 @@ def put_version(connection: sa.Connection, artifact: "Artifact", run_id: str | N
 
 
 def present_version(connection: sa.Connection, model: str, version: str) -> VersionRecord:
-    """Return a version that was not removed, or raise `UnknownVersionError`."""
+    """Return a version that is there, not removed and not gone by retention, or raise `UnknownVersionError`."""
     record = known_version(connection, model, version)
+    expired_us = expired_versions(connection, model, version).get(version)
+    if expired_us is not None:
+        raise UnknownVersionError(
+            f"the files of the version {version} of {model} went by retention on {from_us(expired_us):%Y-%m-%d} "
+            f"(`retention.versions` of its model file says what stays): its manifest is left, it cannot answer any more"
+        )
     if version in removed_versions(connection, model):
         raise UnknownVersionError(f"the version {version} of {model} was removed")
     return record

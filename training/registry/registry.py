@@ -1,6 +1,6 @@
 """Versions, their aliases and the ledger: the mailbox through which the loop tells the service which version answers."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,9 +12,11 @@ from training.errors import RegistryError
 from training.registry import aliases, removal, tables
 from training.registry.aliases import (
     CHAMPION,
+    EXPIRE,
     MOVES,
     PREVIOUS,
     REMOVE,
+    expired_versions,
     find_alias,
     known_model,
     known_version,
@@ -25,6 +27,7 @@ from training.registry.aliases import (
     write_line,
 )
 from training.registry.tables import AliasRecord, Cause, Guard, LedgerEntry, ModelRecord, VersionRecord
+from training.registry.version_retention import Inventory
 from training.storage.database import Database, upsert
 
 if TYPE_CHECKING:
@@ -127,10 +130,16 @@ class Registry:
             gone = removed_versions(connection, model)
             return [VersionRecord.of(row) for row in connection.execute(statement) if row.version not in gone]
 
-    def version(self, model: str, version: str) -> VersionRecord:
-        """Return one version, also one that was removed since: of that the manifest is left; raises `UnknownVersionError`."""
+    def version(self, model: str, version: str, *, is_present: bool = False) -> VersionRecord:
+        """Return one version, also one that was removed since: of that the manifest is left; raises `UnknownVersionError`.
+
+        Parameters
+        ----------
+        is_present
+            Refuse one that was removed, or went by retention.
+        """
         with self._reading() as connection:
-            return known_version(connection, model, version)
+            return (present_version if is_present else known_version)(connection, model, version)
 
     def remove_version(self, model: str, version: str, *, cause: Cause, now: datetime | None = None) -> VersionRecord:
         """Remove a version; an alias that points at it is cleared. Files are the caller's to delete.
@@ -150,6 +159,31 @@ class Registry:
         with self._writing() as connection:
             known_model(connection, model)
             return removal.remove_model(connection, model, cause, _us(now))
+
+    def inventory(self, model: str) -> Inventory:
+        """Return what there is of a model, from which `needed` tells what may go."""
+        with self._reading() as connection:
+            return removal.inventory(connection, model)
+
+    def expire(
+        self, model: str, versions: Collection[str], *, cause: Cause, now: datetime | None = None, guard: Guard | None = None
+    ) -> list[VersionRecord]:
+        """Remove versions that nothing needs any more, by one line of the ledger, and return those that went.
+
+        What an alias points at by now stays, and so do its members. Files are the caller's to delete.
+        """
+        with self._writing(guard) as connection:
+            return removal.expire_versions(connection, model, versions, cause, _us(now))
+
+    def expired(self, model: str) -> list[str]:
+        """Return the versions of a model that went by retention, the first that went first."""
+        with self._reading() as connection:
+            return list(expired_versions(connection, model))
+
+    def last_expired(self, model: str) -> list[VersionRecord]:
+        """Return the versions that went by retention at its last time."""
+        with self._reading() as connection:
+            return removal.last_expired(connection, model)
 
     def alias(self, model: str, alias: str) -> AliasRecord | None:
         """Return where an alias points, or None."""
@@ -303,7 +337,7 @@ class Registry:
         RegistryError
             The action is one that only a move may write.
         """
-        if action in (*MOVES, REMOVE):
+        if action in (*MOVES, REMOVE, EXPIRE):
             raise RegistryError(f"a {action} is written by the move itself")
         with self._writing(guard) as connection:
             write_line(connection, model, action, version, previous, cause, _us(now))

@@ -1,11 +1,27 @@
 """Versions and models leave the registry, within a transaction that somebody else opened: the ledger says so, manifests stay."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from training.errors import RegistryError
+from training.json_text import from_text
 from training.registry import tables
-from training.registry.aliases import CHAMPION, REMOVE, find_alias, point, present_version, removed_versions, write_line
+from training.registry.aliases import (
+    CHAMPION,
+    EXPIRE,
+    REFUSE,
+    REMOVE,
+    find_alias,
+    known_version,
+    point,
+    present_version,
+    removed_versions,
+    select_moves,
+    write_line,
+)
 from training.registry.tables import Cause, VersionRecord
+from training.registry.version_retention import Inventory
 
 
 def remove_version(connection: sa.Connection, model: str, version: str, cause: Cause, at_us: int) -> VersionRecord:
@@ -34,6 +50,41 @@ def remove_model(connection: sa.Connection, model: str, cause: Cause, at_us: int
     connection.execute(sa.delete(tables.aliases).where(tables.aliases.c.model == model))
     write_line(connection, model, REMOVE, None, None, cause.with_evidence(versions=[record.version for record in left]), at_us)
     return left
+
+
+def inventory(connection: sa.Connection, model: str) -> Inventory:
+    """Return what there is of a model, for retention."""
+    line = tables.ledger.c
+    moves = connection.execute(select_moves(model).with_only_columns(line.action, line.version).order_by(line.seq)).all()
+    refusals = sa.select(line.version).where(line.model == model, line.action == REFUSE).order_by(line.seq.desc()).limit(1)
+    return Inventory(_present(connection, model), moves, _aliased(connection, model), connection.scalar(refusals))
+
+
+def expire_versions(connection: sa.Connection, model: str, versions: Collection[str], cause: Cause, at_us: int) -> list[VersionRecord]:
+    """Remove versions that nothing needs any more, by one line for all; return those that went.
+
+    What an alias points at by now stays, and so does a member of what stays.
+    """
+    present = _present(connection, model)
+    going = set(versions) - _aliased(connection, model)
+    members = {member.digest for record in present if record.version not in going for member in record.members}
+    gone = [record for record in present if record.version in going and record.digest not in members]
+    if gone:
+        write_line(connection, model, EXPIRE, None, None, cause.with_evidence(versions=[record.version for record in gone]), at_us)
+    return gone
+
+
+def last_expired(connection: sa.Connection, model: str) -> list[VersionRecord]:
+    """Return the versions that went last by retention: whoever wrote that may not have come to delete their files."""
+    line = tables.ledger.c
+    statement = sa.select(line.evidence).where(line.model == model, line.action == EXPIRE).order_by(line.seq.desc()).limit(1)
+    evidence = connection.scalar(statement)
+    return [] if evidence is None else [known_version(connection, model, version) for version in from_text(evidence)["versions"]]
+
+
+def _aliased(connection: sa.Connection, model: str) -> set[str]:
+    alias = tables.aliases.c
+    return set(connection.scalars(sa.select(alias.version).where(alias.model == model, alias.version.is_not(None))))
 
 
 def _present(connection: sa.Connection, model: str) -> list[VersionRecord]:

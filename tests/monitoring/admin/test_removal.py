@@ -16,12 +16,12 @@ from monitoring.cli.main import run
 from monitoring.errors import InputError
 from monitoring.journal.leases import Turn
 from monitoring.journal.tables import RETRAIN
-from monitoring.retraining.plan import history_of
 from service.errors import SettingsError
 from service.home_lock import claim
 from tests.conftest import Once
 from tests.monitoring.world import World, make_world, weather
 from training.errors import RegistryError, UnknownModelError, UnknownVersionError
+from training.registry.lineage import history_of
 from training.registry.tables import Cause
 
 

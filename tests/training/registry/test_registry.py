@@ -498,6 +498,7 @@ def test_only_the_move_writes_a_reweigh(registry: Registry) -> None:
 
 def test_a_member_of_a_version_that_is_kept_is_not_removed(registry: Registry, reweigh: Callable[..., object]) -> None:
     cause, both = Cause("ann", "too old"), (BOTH, *BOTH_AGAIN)
+    [registry.register(each, cause=cause, now=NOW) for each in BOTH_AGAIN]
 
     with pytest.raises(RegistryError, match=f"{B.version} is a member of {BOTH_AGAIN[1].version} and 2 more of bikes: remove what"):
         registry.remove_version("bikes", B.version, cause=cause)
