@@ -62,7 +62,7 @@ def measure(name: str, folder: Path, *, swaps: int, per_second: float, connectio
     schema, rows = make_rows(size)
     kinds = "".join(f"    {f.name}: {{kind: {f.kind}, nullable: true}}\n" for f in schema.features)
     table = frame(rows.columns, schema).assign(target=rows.labels)
-    requests = [request("/models/bench/predict", {"rows": [row]}) for row in _wire_rows(rows, schema)]
+    requests = [request("/models/bench/predict", {"rows": [row]}) for row in wire_rows(rows, schema)]
     with threadpool_limits(1):
         pipelines = [fitted(name, seed, schema, rows) for seed in (0, 1)]
     with Arena(folder, free_port(), pipelines, SPEC + kinds, table) as served:
@@ -95,7 +95,7 @@ def measure(name: str, folder: Path, *, swaps: int, per_second: float, connectio
     )
 
 
-def _wire_rows(rows: Rows, schema: Schema, count: int = 200) -> list[dict[str, Any]]:
+def wire_rows(rows: Rows, schema: Schema, count: int = 200) -> list[dict[str, Any]]:
     columns = {f.name: rows.columns[f.name][:count].tolist() for f in schema.features}
     made = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return [{name: None if value != value else value for name, value in row.items()} for row in made]

@@ -55,7 +55,7 @@ class Mixture:
     Attributes
     ----------
     parts
-        Their weights add up to 1.
+        Their weights add up to 1; one without any is not asked.
     classes
         Every class that one of them knows, in the order of the answers; to those that do not know it, it has the probability 0. None for
         regression.
@@ -125,9 +125,10 @@ class Mixture:
         """Each model with what its values are multiplied by, and what is added to the sum."""
         if any(part.predictor.classes is not None for part in self.parts):
             raise ValueError("one of the models answers classes, others values")
-        maps = [_map_of(part) or _KEPT for part in self.parts]
-        factors = [(part.predictor, part.weight * slope) for part, (slope, _) in zip(self.parts, maps, strict=True)]
-        added = [part.weight * np.asarray(intercept, np.float64) for part, (_, intercept) in zip(self.parts, maps, strict=True)]
+        parts = [part for part in self.parts if part.weight > 0.0]
+        maps = [_map_of(part) or _KEPT for part in parts]
+        factors = [(part.predictor, part.weight * slope) for part, (slope, _) in zip(parts, maps, strict=True)]
+        added = [part.weight * np.asarray(intercept, np.float64) for part, (_, intercept) in zip(parts, maps, strict=True)]
         return factors, float(np.sum(added))
 
     def _mean_value(self, columns: Columns, count: int) -> Floats:
@@ -149,7 +150,7 @@ class Mixture:
     def _mean(self, columns: Columns, count: int) -> Floats:
         """Return the mean probabilities, shape (count, k)."""
         shares = self._shares
-        answers = np.empty((len(self.parts), count, len(self.classes or ())))
+        answers = np.empty((len(shares.answers), count, len(self.classes or ())))
         for place, answer in enumerate(shares.answers):
             answer.write(columns, count, answers[place])
         if shares.n_mapped:
@@ -244,7 +245,8 @@ class _Shares:
     @classmethod
     def of(cls, parts: Sequence[Part], classes: tuple[str, ...]) -> _Shares:
         known = [_of_part(part, classes) for part in parts]
-        order = sorted(range(len(parts)), key=lambda place: known[place][1] is None)
+        asked = [place for place, part in enumerate(parts) if part.weight > 0.0]
+        order = sorted(asked, key=lambda place: known[place][1] is None)
         answers = tuple(known[place][0] for place in order)
         mapped = [(known[place][0], point) for place in order if (point := known[place][1]) is not None]
         slopes = np.array([slope for _, (slope, _) in mapped]).reshape(-1, 1, 1)

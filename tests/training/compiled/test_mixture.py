@@ -190,3 +190,16 @@ def test_a_wrong_answer_is_not_lost_in_the_mean(probability: Any, words: str) ->
 
     with pytest.raises(ValueError, match=words):
         mixture.predict({"x": np.zeros(1)})
+
+
+@pytest.mark.parametrize("point", [None, (1.2, 0.1)], ids=["as it is", "mapped"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_model_without_weight_is_not_asked(task: str, point: tuple[float, float] | None) -> None:
+    plain, [compiled] = models_of(task, {})
+    columns = pools.columns_of(task)
+    silent = Answers(Prediction(np.array([np.nan]), None if task == "regression" else np.full((1, 2), np.nan), plain[0].classes))
+
+    both = Mixture((Part(silent, 0.0, point), Part(compiled, 1.0, point)), plain[0].classes).predict(columns)
+
+    alone = Mixture((Part(compiled, 1.0, point),), plain[0].classes).predict(columns)
+    assert np.array_equal(both.score, alone.score)
