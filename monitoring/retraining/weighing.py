@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 WHO = "monitor"
 ALL = "all"  # the family of a version that is no mixture
 SQUARED = ("rmse", "r2")  # metrics that count squared errors
-MAY_LEARN = ("keep", "watch", "retrain")  # the verdicts after which labels are learned from
+MAY_LEARN = ("keep", "watch", "retrain", "quarantine")  # the verdicts after which labels are learned from; broken rows never are
 MOST_ROWS = 20_000  # that are weighed by: of more every k-th
 
 
@@ -75,7 +75,7 @@ def weigh(
 ) -> tuple[Weighed | None, WeighingState]:
     """Learn the maps and weights of a champion's members from the newest mature labels; return them, and what to hand on.
 
-    First a member on probation that is proven to harm is expelled. None where nothing may be learned: in a blind or quarantined slot,
+    First a member on probation that is proven to harm is expelled. None where nothing may be learned: in a blind slot,
     where the loop only notifies or is paused, or the model file says ``map: false`` of one member; and where too few labels are there,
     or a member cannot be asked.
     """

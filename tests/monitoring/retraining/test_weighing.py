@@ -97,17 +97,17 @@ def test_nothing_is_weighed_where_the_model_file_says_so(there: str, instead: st
     world.close()
 
 
-def test_nothing_is_weighed_by_a_slot_that_is_blind_or_whose_rows_are_broken(world: World) -> None:
-    watch, rows = world.monitor(), rarer(weather(1, 60, 15))
-    world.answer(rows)
-    world.settle(watch)
-    before = reweighs(world)
+def test_rows_that_are_broken_are_not_weighed_by_and_those_before_them_are(world: World) -> None:
+    watch, rows = world.monitor(), rarer(weather(1, 60, 22))
+    is_broken = rows.time_us >= 75 * DAY_US
+    world.answer(Rows({**rows.columns, "wind": np.where(is_broken, 0.0, rows.columns["wind"])}, rows.labels, rows.time_us))
 
-    world.answer(Rows({**rows.columns, "wind": np.zeros(len(rows))}, rows.labels, rows.time_us + 15 * DAY_US))
     world.settle(watch)
 
+    lines = [line for line in world.stores.registry.ledger("rain", None) if line.action == "reweigh"]
     assert "quarantine" in world.verdicts()
-    assert reweighs(world) == before
+    assert len(lines) >= 1
+    assert max(line.evidence["through_us"] for line in lines) < 75 * DAY_US
 
 
 def test_a_slot_that_is_judged_again_weighs_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
