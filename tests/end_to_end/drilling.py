@@ -48,6 +48,7 @@ DRILLED = (
 )
 OFTEN_TRAINED = DRILLED.replace("schedule: 84d", "schedule: 28d")
 NOTIFIES = DRILLED.replace("act: auto\n  schedule: 84d", "act: notify")
+SELDOM_JUDGED = DRILLED.replace("every: 7d, window: 14d", "every: 28d, window: 28d")  # an alert waits for minutes, which are days here
 DRILL = [
     pytest.mark.slow,
     pytest.mark.xdist_group("drills"),

@@ -23,7 +23,7 @@ import pytest
 
 from monitoring.journal.tables import leases
 from service.prediction_log.prediction_log import PredictionLog
-from tests.end_to_end.drilling import DRILL, NOTIFIES, Begin, Drill
+from tests.end_to_end.drilling import DRILL, NOTIFIES, SELDOM_JUDGED, Begin, Drill
 from tests.end_to_end.observing import SHIPPED
 from tests.end_to_end.sluggish import Sluggish
 from tests.monitoring.world import DAY_US
@@ -111,7 +111,7 @@ def test_the_database_is_stopped(drill: Begin, own_postgresql: PostgresqlServer)
 
 
 def test_the_spool_is_not_drained(drill: Begin) -> None:
-    scene = drill()
+    scene = drill(model_file=SELDOM_JUDGED)
     [drain] = drains(scene)
 
     scene.begin()
@@ -134,7 +134,7 @@ def test_the_disk_is_over_ninety_per_cent_full(small_disk: Path, drill: Begin) -
 
 
 def test_predictions_are_refused(drill: Begin) -> None:
-    scene = drill()
+    scene = drill(model_file=NOTIFIES)  # a training child would make the folder again
     aside = scene.home / "aside"
 
     scene.begin()

@@ -15,13 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.drilling import CAUSE, DRILL, DRILLED, NOTIFIES, OFTEN_TRAINED, Begin, Drill
+from tests.end_to_end.drilling import CAUSE, DRILL, DRILLED, NOTIFIES, OFTEN_TRAINED, SELDOM_JUDGED, Begin, Drill
 from tests.monitoring.watched import build_clock
 from tests.patience import until
 
 pytestmark = DRILL
 
-SELDOM_JUDGED = DRILLED.replace("every: 7d, window: 14d", "every: 28d, window: 28d")  # an alert waits for minutes, which are days here
 BY_ARRIVAL = (
     NOTIFIES.replace("  time: {column: at, kind: ordinal, origin: 1970-01-01, step: 1m}\n", "")
     .replace("labels: {delay: 1d}", "labels: {delay: 5s}")
