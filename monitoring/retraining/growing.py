@@ -195,7 +195,7 @@ def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str, poi
     newest = newcomer.manifest.as_member(str(plan.growth["family"]))
     states.append(MemberState(newest.version, newest.family, newest.trained_through_us))
     rows = LabelledRows(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
-    nothing = [Prediction(np.zeros(0, dtype=object))] * len(states)
+    nothing = [_no_answers(stores.load(spec.model, one.version).predictor.classes) for one in states]
     weighed = reweigh(states, nothing, rows, has_maps=False).members
     joined = [replace(member, weight=new.weight or 0.0, map=new.map) for member, new in zip([*members, newest], weighed, strict=True)]
     joined[-1] = replace(joined[-1], map=point or joined[-1].map)
@@ -203,6 +203,13 @@ def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str, poi
     stay = [member for member in joined if member.version not in gone]
     total = sum(member.weight for member in stay)
     return [replace(member, weight=member.weight / total) for member in stay], {"left": list(gone)}
+
+
+def _no_answers(classes: tuple[str, ...] | None) -> Prediction:
+    """Return the answers to no rows: what can be mapped how is seen by their classes."""
+    if classes is None:
+        return Prediction(np.zeros(0))
+    return Prediction(np.zeros(0, dtype=object), np.zeros((0, len(classes))), classes)
 
 
 def save_grown(stores: Stores, spec: ModelSpec, plan: Plan, members: Sequence[Member], now: Any, report: Mapping[str, Any]) -> Artifact:

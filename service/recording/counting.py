@@ -14,6 +14,7 @@ from service.count_ledger.counts import CountedRows
 from service.prediction_log.records import Record
 from service.prediction_log.writing import InForce, Met
 from service.recording.version_facts import VersionFacts
+from training.artifacts.manifest import generation_of
 from training.profiles.measures import Measures
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, object_column
@@ -28,13 +29,15 @@ class AnsweredRows:
 
     Attributes
     ----------
+    generation
+        Whose members answered: rows of versions that differ by their weights and maps are counted as one.
     features
         The values of each feature, in parts.
     event_us, known_us
         Shape (n_rows,): their own model time, and that from which on they are there.
     """
 
-    version: str
+    generation: str
     features: Mapping[str, Sequence[Any]]
     event_us: npt.NDArray[np.int64]
     known_us: npt.NDArray[np.int64]
@@ -89,7 +92,7 @@ def count_rows(records: Sequence[Record], find: FindFacts, met: Met = (), in_for
         if not views:
             uncounted += sum(map(len, group))
             continue
-        answered = _answered(version, classes, group, [at for _, at in pairs])
+        answered = _answered(generation_of(version), classes, group, [at for _, at in pairs])
         for measures, width_us in views:
             counted += count_answered(model, answered, measures, width_us)
     return counted, uncounted
@@ -101,14 +104,14 @@ def _own(group: Sequence[Record], facts: VersionFacts | None) -> list[tuple[Meas
     return [(facts.measures, facts.bucket_us)]
 
 
-def _answered(version: str, classes: tuple[str, ...] | None, group: Sequence[Record], late: Met) -> AnsweredRows:
+def _answered(generation: str, classes: tuple[str, ...] | None, group: Sequence[Record], late: Met) -> AnsweredRows:
     event_us = _joined([record.event_us for record in group], np.int64)
     known_us = event_us
     if any(at is not None for at in late):
         met = np.repeat([NEVER if at is None else at for at in late], [len(record) for record in group])
         known_us = np.maximum(event_us, met)
     features = {name: [record.features[name] for record in group] for name in group[0].features}
-    return AnsweredRows(version, features, event_us, known_us, _prediction(group, classes))
+    return AnsweredRows(generation, features, event_us, known_us, _prediction(group, classes))
 
 
 def count_answered(model: str, answered: AnsweredRows, measures: Measures, width_us: int) -> Iterator[CountedRows]:
@@ -118,7 +121,7 @@ def count_answered(model: str, answered: AnsweredRows, measures: Measures, width
     for bucket_us, from_us, chosen in _cells(answered.event_us, answered.known_us, width_us):
         part, features = _chosen(computed, chosen), _chosen(columns, chosen)
         for segment, profile in (("", measures.count(part)), *measures.by_segment(features, part)):
-            yield CountedRows(model, answered.version, bucket_us, profile.rows, profile, width_us, from_us, segment)
+            yield CountedRows(model, answered.generation, bucket_us, profile.rows, profile, width_us, from_us, segment)
 
 
 def _chosen(columns: Columns, chosen: npt.NDArray[np.bool_]) -> Columns:

@@ -16,6 +16,7 @@ from service.count_ledger.counted_measures import CountedMeasures, make_active, 
 from service.count_ledger.counts import KEY, Counts, add_up, put_counts, read_counts, remove_counts
 from service.prediction_log.tables import hold_tables, layouts, lock_clock, predictions, prepare
 from service.recording.counting import NEVER, AnsweredRows, count_answered, prediction_of
+from training.artifacts.manifest import generation_of
 from training.clock import to_us
 from training.profiles.bins import Profile
 from training.profiles.measures import Measures
@@ -117,7 +118,7 @@ def _count_rows(connection: sa.Connection, model: str, measures: Measures, width
     logged = connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE})
     for part in logged.partitions():
         for (version, layout), rows in groupby(sorted(part, key=lambda row: row[:2]), key=lambda row: row[:2]):
-            answered = _answered(version, known[layout], list(rows))
+            answered = _answered(generation_of(version), known[layout], list(rows))
             add_up(counts, count_answered(model, answered, measures, width_us))
     return counts
 
@@ -126,14 +127,14 @@ def _read_layouts(connection: sa.Connection) -> dict[str, Any]:
     return {name: orjson.loads(content) for name, content in connection.execute(sa.select(layouts.c.layout, layouts.c.content))}
 
 
-def _answered(version: str, layout: dict[str, Any], rows: Sequence[Any]) -> AnsweredRows:
+def _answered(generation: str, layout: dict[str, Any], rows: Sequence[Any]) -> AnsweredRows:
     _, _, event_us, late_us, features, labels, values, probabilities = zip(*rows, strict=True)
     columns = zip(*_decoded(features), strict=True)
     own_us = np.array(event_us, dtype=np.int64)
     met = np.array([NEVER if at is None else at for at in late_us], dtype=np.int64)
     known_us: npt.NDArray[np.int64] = np.maximum(own_us, met)
     return AnsweredRows(
-        version,
+        generation,
         {name: [column] for name, column in zip(layout["names"], columns, strict=True)},
         own_us,
         known_us,

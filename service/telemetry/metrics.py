@@ -24,6 +24,7 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 from service.telemetry.memory import resident_bytes
 from service.telemetry.multiprocess import WorkerMetrics
 from service.telemetry.release import release
+from training.artifacts.manifest import generation_of
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BYTES = (1 << 10, 1 << 13, 1 << 16, 1 << 20, 1 << 23, 1 << 26)
@@ -183,7 +184,7 @@ class ServiceMetrics:
             kept = ModelNotes(
                 seconds=self.predict_seconds.labels(model),
                 rows=self.request_rows.labels(model),
-                outcomes=lambda outcome: self.predictions.labels(model, version, outcome),
+                outcomes=lambda outcome: self.predictions.labels(model, generation_of(version), outcome),
             )
             with self._lock:
                 while len(self._models) >= MOST_KEPT_VERSIONS:

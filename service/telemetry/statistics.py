@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from service.telemetry.multiprocess import WorkerMetrics
+from training.artifacts.manifest import generation_of
 
 _ROWS, _CALLS, _SECONDS = (
     "evergreen_predictions_total",
@@ -42,7 +43,9 @@ class Statistics:
         """Return the statistics of a version; calls and their time are those of the model since the start of the service."""
         self._flush()
         samples = list(self._samples())
-        rows = sum(s.value for s in samples if s.name == _ROWS and (s.labels["model"], s.labels["version"]) == (model, version))
+        rows = sum(
+            s.value for s in samples if s.name == _ROWS and (s.labels["model"], s.labels["version"]) == (model, generation_of(version))
+        )
         calls = sum(s.value for s in samples if s.name == _CALLS and s.labels["model"] == model)
         seconds = sum(s.value for s in samples if s.name == _SECONDS and s.labels["model"] == model)
         taken = {"count": int(calls), "ns": round(seconds * 1e9)}

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from monitoring.journal.carries import WeighingState
 from monitoring.journal.journal import Journal
 from monitoring.retraining.retraining import as_answered
 from monitoring.retraining.weighing import look, to_expel
+from service.count_ledger.tables import bucket_counts
 from tests.conftest import Once
 from tests.monitoring.world import DAY_US, MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
@@ -76,6 +78,9 @@ def test_answers_that_a_map_moves_are_no_drift(world: World) -> None:
 
     assert len(reweighs(world)) > 1
     assert world.stores.journal.episodes("rain") == []
+    with world.stores.database.read() as connection:  # and all rows are counted as those of one version
+        assert set(connection.scalars(select(bucket_counts.c.version))) == {world.generation}
+    assert len(world.logged_versions()) > 2
 
 
 def reweighs(world: World) -> list[str]:
