@@ -22,7 +22,7 @@ from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.artifacts.artifact import LoadedArtifact
-from training.clock import format_duration, from_us
+from training.clock import format_duration, from_us, to_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
 from training.evaluation.gate import Decision, decide
 from training.model_file.model_spec import ModelSpec
@@ -242,7 +242,10 @@ class Retraining:
         """Return whether the ledger says what became of a retraining run; not of one of the same slot that was taken back since."""
         attempt = run.run_id, run.attempt, run.started_us
         if attempt not in self.concluded:
-            for line in self.stores.registry.ledger(run.model, LEDGER_LINES):
+            lines = self.stores.registry.ledger(run.model, LEDGER_LINES)
+            if len(lines) == LEDGER_LINES and to_us(lines[-1].at) > run.started_us:  # weighings since, one a slot
+                lines = self.stores.registry.ledger(run.model, None)
+            for line in lines:
                 if line.action == CLOCK and datetime.fromisoformat(line.evidence["model_time"]) < from_us(run.slot_us):
                     break
                 if (line.evidence.get("run"), line.evidence.get("attempt")) == attempt[:2]:

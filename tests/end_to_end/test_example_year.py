@@ -1,4 +1,4 @@
-"""A year of the example over HTTP, one of five seeds (the others are slow): what must be learned is, and what is bad comes back."""
+"""A year of the example over HTTP, of five seeds: what must be learned is, and what is bad comes back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from monitoring.admin.workbench import Workbench
 from monitoring.backtest.judged_slots import JudgedSlot
 from monitoring.local.replay import replay
 from tests.end_to_end.system import QUICK_SEEDS, Example, Launch, Year, seeds
+from training.artifacts.manifest import generation_of
 from training.clock import to_us
 from training.dataset.dataset import read_rows, read_table
 from training.evaluation.gate import Difference, jackknife_difference
@@ -24,6 +25,7 @@ from training.registry.tables import VersionRecord
 from training.run import train
 from training.schema.rows import Rows
 
+pytestmark = pytest.mark.slow  # a year is minutes; what it is made of has tests of its own
 Times = npt.NDArray[np.int64]
 
 FULL_RETRAIN = datetime(2024, 11, 5, tzinfo=UTC)
@@ -96,11 +98,11 @@ def test_a_forced_bad_promotion_gives_way_to_the_version_before_it_or_to_one_tha
     place = next(number for number, line in enumerate(moves) if line.action == "promote" and line.version == year.forced)
 
     after, slots = moves[place + 1], year.system.bench.journal.verdicts(year.system.spec.model, None)
-    assert after.previous == year.forced
+    assert generation_of(after.previous) == year.forced
     if after.action == "promote":
         assert after.evidence["before"]["version"] == moves[place].previous
         assert after.evidence["before"]["gain_low"] > after.evidence["before"]["minimum_gain"]
-    assert len([one for one in slots if one.evidence["champion"] == year.forced]) <= 2
+    assert len([one for one in slots if generation_of(one.evidence["champion"]) == year.forced]) <= 2
 
 
 def test_a_worse_challenger_is_refused(year: Year) -> None:
