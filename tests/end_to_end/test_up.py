@@ -116,7 +116,11 @@ def test_a_second_one_is_told_that_the_home_is_served(first: Running, model_file
 
 
 def test_the_monitor_looks_when_asked(first: Running) -> None:
-    answered = first.evergreen("check", "--json")
+    def answer() -> subprocess.CompletedProcess[str] | None:
+        asked = first.evergreen("check", "--json")
+        return None if "no row was logged yet" in asked.stderr else asked
+
+    answered = until(answer, "the row that was answered is logged")
 
     assert answered.returncode == 0, answered.stderr
     assert json.loads(answered.stdout)["verdict"] == "keep"
