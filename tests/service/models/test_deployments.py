@@ -96,7 +96,7 @@ def test_the_only_model_is_known_before_it_answers(bikes: Deployment) -> None:
     ],
 )
 def test_a_body_holds_up_nobody_where_its_rows_are_soon_answered(bikes: Deployment, cost: Cost, is_compiled: bool, is_quick: bool) -> None:
-    artifact: Any = SimpleNamespace(cost=cost, compiled=object() if is_compiled else None)
+    artifact: Any = SimpleNamespace(cost=cost, is_compiled=is_compiled)
     deployments = looked()
     deployments.put(replace(bikes, artifact=artifact, is_expensive=cost.is_expensive))
 
