@@ -16,12 +16,13 @@ from service.prediction_log.prediction_log import PredictionLog
 from training.artifacts.artifact import LoadedArtifact, load_verified
 from training.artifacts.signing import load_or_make_key
 from training.model_file.model_spec import ModelSpec
+from training.policies import MOST_MEMBERS
 from training.profiles.reference import Reference
 from training.registry.registry import Registry
 from training.settings import Home
 from training.storage.database import Database, open_database
 
-KEPT_VERSIONS = 8
+KEPT_VERSIONS = 2 * MOST_MEMBERS + 8  # the members of the champion and of the one before it, whole, and some others
 
 
 @dataclass(frozen=True, slots=True)

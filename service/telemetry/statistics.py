@@ -40,7 +40,7 @@ class Statistics:
         self._flush = flush
 
     def of(self, model: str, version: str) -> dict[str, Any]:
-        """Return the statistics of a version; calls and their time are those of the model since the start of the service."""
+        """Return the statistics of a version since the start of the service: rows of all its generation, calls and time of the model."""
         self._flush()
         samples = list(self._samples())
         rows = sum(
