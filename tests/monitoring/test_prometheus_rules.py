@@ -168,8 +168,8 @@ def test_what_alertmanager_leaves_out_are_alerts_there_are() -> None:
 def test_each_alert_fires_in_its_trouble_alone_and_none_in_calm(tmp_path: Path) -> None:
     cases = [case({}, 10, None), case({}, 75, None), *(case(changed, minutes, name) for name, (minutes, changed) in TROUBLE.items())]
     cases += [case(ONE_BATCH, 10, "EvergreenLabelsTooLate"), case(DAMAGE_AT_THE_START, 1, "EvergreenRecordsLost")]
-    cases += [case(A_SLOT_FAILS, 3, "EvergreenLoopFails"), case(A_SLOT_FAILS, 17, None)]
-    cases += [case(A_REFUSED_CHAMPION, minutes, "EvergreenModelRefused") for minutes in (2, 19)] + [case(A_REFUSED_CHAMPION, 23, None)]
+    cases += [case(A_SLOT_FAILS, 4, "EvergreenLoopFails"), case(A_SLOT_FAILS, 17, None)]
+    cases += [case(A_REFUSED_CHAMPION, minutes, "EvergreenModelRefused") for minutes in (2, 3, 19)] + [case(A_REFUSED_CHAMPION, 23, None)]
     cases += [case(A_MENDED_DATABASE, minutes, wanted) for minutes, wanted in ((4, "EvergreenDatabaseDamaged"), (10, None), (23, None))]
     cases += [case(OUTAGE, 5, "EvergreenDatabaseDown"), case(OUTAGE, 12, None), case(OUTAGE, 40, None)]
     path = tmp_path / "cases.yml"
