@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,6 @@ import numpy.typing as npt
 
 from monitoring.backtest.judged_slots import JudgedSlot
 from monitoring.backtest.steps import BATCH_ROWS, Feedback, steps
-from monitoring.errors import ReplayError
 from monitoring.local.client import Client
 from monitoring.local.replay_progress import ReplayProgress
 from training.artifacts.golden_rows import request_row
@@ -56,9 +54,10 @@ def replay(
 ) -> Replayed:
     """Send `rows` in order as their own future, each label when it is due, and wait for the monitor at every slot.
 
-    The first rows at or past a slot's end wait until all earlier rows and due labels are in the log; after them nothing
-    is sent until the slot's run row has ended, `on_slot` has returned, what it asked the monitor for is done, and every worker
-    of the service answers with the champion all this left. So the result does not depend on the speed of the machine.
+    A label waits until all rows that were sent before it are in the log: it is known from the model time on that the log has then, and
+    maturity is measured from that. So do the first rows at or past a slot's end; after them nothing is sent until the slot's run row
+    has ended, `on_slot` has returned, what it asked the monitor for is done, and every worker of the service answers with the champion
+    all this left. So the result does not depend on the speed of the machine.
 
     Parameters
     ----------
@@ -117,7 +116,6 @@ class _Sender:
         self._spec = spec
         self._answers: list[dict[str, Any]] = []
         self._version: list[str] = []
-        self._waiting: list[int] = []
         self._label_counts: dict[str, int] = {}
 
     @property
@@ -132,30 +130,22 @@ class _Sender:
             self._version += [answer["version"]] * len(rows)
 
     def label(self, due: range) -> None:
-        """Send labels; those whose predictions are not in the log yet are sent again with the next ones."""
-        todo = self._waiting + [i for i in due if _has_label(self._rows.labels[i])]
-        self._waiting = []
+        """Send labels, once all that was sent before is in the log."""
+        todo = [i for i in due if _has_label(self._rows.labels[i])]
+        if todo:
+            self.flush()
         for start in range(0, len(todo), LABEL_BATCH):
-            self._waiting += self._send_labels(todo[start : start + LABEL_BATCH])
+            self._send_labels(todo[start : start + LABEL_BATCH])
 
     def flush(self) -> None:
-        """Wait until every sent row is in the log, and send the labels that waited for that."""
+        """Wait until every sent row is in the log."""
         self.progress.wait_drained(self.sent)
-        deadline = time.monotonic() + self.progress.wait_seconds
-        while self._waiting:
-            self.label(range(0))
-            if self._waiting and time.monotonic() > deadline:
-                raise ReplayError(f"{len(self._waiting)} labels still wait for their predictions to reach the log")
 
-    def _send_labels(self, index: list[int]) -> list[int]:
-        """Send the labels of some rows; return those that have to wait."""
+    def _send_labels(self, index: list[int]) -> None:
         items = [{"id": self._answers[i]["id"], "label": on_the_wire(self._rows.labels[i], self._spec.schema)} for i in index]
         answer = self.client.post(f"/models/{self._spec.model}/labels", {"labels": items}, self.progress.wait_seconds)
-        statuses = [result["status"] for result in answer["results"]]
-        for status in statuses:
-            if status != "pending":
-                self._label_counts[status] = self._label_counts.get(status, 0) + 1
-        return [i for i, status in zip(index, statuses, strict=True) if status == "pending"]
+        for result in answer["results"]:
+            self._label_counts[result["status"]] = self._label_counts.get(result["status"], 0) + 1
 
     def _payload(self, i: int) -> dict[str, Any]:
         row = request_row(self._rows.columns, int(self._rows.time_us[i]), i, self._spec.schema)
