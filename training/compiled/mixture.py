@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from training.compiled.calibration_map import EDGE, Intercept, Map, refuse_intercept
 from training.compiled.compiled_model import CompiledModel
+from training.compiled.joint_boosting import JointBoosting, joins
 from training.compiled.preparation import Floats
+from training.compiled.trees import TreeEngine
 from training.schema.costs import Costs, Table, decide
 from training.schema.prediction import Prediction
 from training.schema.rows import Columns, count_rows, object_column
@@ -121,24 +123,21 @@ class Mixture:
     # ---- values ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _values(self) -> tuple[list[tuple[Predicts, float]], float]:
-        """Each model with what its values are multiplied by, and what is added to the sum."""
+    def _values(self) -> tuple[_Asked, list[float], float]:
+        """The models, what the values of each are multiplied by, and what is added to the sum."""
         if any(part.predictor.classes is not None for part in self.parts):
             raise ValueError("one of the models answers classes, others values")
         parts = [part for part in self.parts if part.weight > 0.0]
         maps = [_map_of(part) or _KEPT for part in parts]
-        factors = [(part.predictor, part.weight * slope) for part, (slope, _) in zip(parts, maps, strict=True)]
+        factors = [part.weight * slope for part, (slope, _) in zip(parts, maps, strict=True)]
         added = [part.weight * np.asarray(intercept, np.float64) for part, (_, intercept) in zip(parts, maps, strict=True)]
-        return factors, float(np.sum(added))
+        return _Asked.of([part.predictor for part in parts]), factors, float(np.sum(added))
 
     def _mean_value(self, columns: Columns, count: int) -> Floats:
-        factors, start = self._values
+        asked, factors, start = self._values
         total = np.full(count, start)
-        for predictor, factor in factors:
-            if isinstance(predictor, CompiledModel):
-                total += factor * predictor.engine.answer(columns, count)
-            else:
-                total += factor * _checked(predictor.predict(columns), count).label
+        for factor, answer in zip(factors, asked.answers(columns, count), strict=True):
+            total += factor * answer
         return total
 
     # ---- probabilities --------------------------------------------------------------------------------------------
@@ -150,9 +149,13 @@ class Mixture:
     def _mean(self, columns: Columns, count: int) -> Floats:
         """Return the mean probabilities, shape (count, k)."""
         shares = self._shares
-        answers = np.empty((len(shares.answers), count, len(self.classes or ())))
-        for place, answer in enumerate(shares.answers):
-            answer.write(columns, count, answers[place])
+        answers = np.empty((len(shares.places), count, len(self.classes or ())))
+        for answer, places, out in zip(shares.asked.answers(columns, count), shares.places, answers, strict=True):
+            if places is None:
+                out[:] = answer
+            else:
+                out[:] = 0.0
+                out[:, places] = answer
         if shares.n_mapped:
             _remap(answers[: shares.n_mapped], shares.slopes, shares.intercepts)
         answers *= shares.weights
@@ -203,23 +206,42 @@ def _remap(probability: Floats, slopes: Floats, intercepts: Floats) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """One model's probabilities, and where among the classes of all each of its columns belongs; None where they are the same."""
+class _Asked:
+    """Models that are asked one after the other, but for those that can be asked together.
 
-    predictor: Predicts
-    places: tuple[int, ...] | None
+    Attributes
+    ----------
+    together
+        Where among them those are that `joint` answers for.
+    """
 
-    def write(self, columns: Columns, count: int, out: Floats) -> None:
-        """Write its probabilities for n rows into an array of shape (n, k), those of a compiled model without its calibration."""
-        if isinstance(self.predictor, CompiledModel):
-            answer = self.predictor.engine.answer(columns, count)
-        else:
-            answer = np.asarray(_checked(self.predictor.predict(columns), count).probability)
-        if self.places is None:
-            out[:] = answer
-        else:
-            out[:] = 0.0
-            out[:, self.places] = answer
+    predictors: tuple[Predicts, ...]
+    joint: JointBoosting | None
+    together: tuple[int, ...]
+
+    @classmethod
+    def of(cls, predictors: Sequence[Predicts]) -> _Asked:
+        engines = [each.engine if isinstance(each, CompiledModel) else None for each in predictors]
+        groups = [tuple(place for place, other in enumerate(engines) if joins(engine, other)) for engine in engines]
+        together = max(groups, key=len, default=())
+        if len(together) < 2:
+            return cls(tuple(predictors), None, ())
+        joined = [engine for place, engine in enumerate(engines) if place in together and isinstance(engine, TreeEngine)]
+        return cls(tuple(predictors), JointBoosting.of(joined), together)
+
+    def answers(self, columns: Columns, count: int) -> list[Floats]:
+        """Return values, shape (n,), or probabilities, shape (n, k), of each; those of a compiled model as its engine gives them."""
+        known: dict[int, Floats] = {}
+        if self.joint is not None and count <= self.joint.crossover:
+            known.update(zip(self.together, self.joint.answer(columns, count), strict=True))
+        return [known[place] if place in known else _answer(each, columns, count) for place, each in enumerate(self.predictors)]
+
+
+def _answer(predictor: Predicts, columns: Columns, count: int) -> Floats:
+    if isinstance(predictor, CompiledModel):
+        return predictor.engine.answer(columns, count)
+    prediction = _checked(predictor.predict(columns), count)
+    return prediction.label if prediction.probability is None else prediction.probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,15 +250,18 @@ class _Shares:
 
     Attributes
     ----------
+    places
+        Where among the classes of all each column of a model belongs; None where they are the same.
     n_mapped
-        How many have one.
+        How many have a map.
     slopes, intercepts
         Of these; shapes (m, 1, 1) and (m, 1, k).
     weights
         Of all; shape (m, 1, 1).
     """
 
-    answers: tuple[_Answer, ...]
+    asked: _Asked
+    places: tuple[tuple[int, ...] | None, ...]
     n_mapped: int
     slopes: Floats
     intercepts: Floats
@@ -244,19 +269,20 @@ class _Shares:
 
     @classmethod
     def of(cls, parts: Sequence[Part], classes: tuple[str, ...]) -> _Shares:
-        known = [_of_part(part, classes) for part in parts]
+        known = [(_places(part, classes), _map_of(part)) for part in parts]
         asked = [place for place, part in enumerate(parts) if part.weight > 0.0]
         order = sorted(asked, key=lambda place: known[place][1] is None)
-        answers = tuple(known[place][0] for place in order)
         mapped = [(known[place][0], point) for place in order if (point := known[place][1]) is not None]
         slopes = np.array([slope for _, (slope, _) in mapped]).reshape(-1, 1, 1)
-        intercepts = np.array([_by_class(answer, intercept, len(classes)) for answer, (_, intercept) in mapped])
+        intercepts = np.array([_by_class(places, intercept, len(classes)) for places, (_, intercept) in mapped])
         weights = np.array([parts[place].weight for place in order]).reshape(-1, 1, 1)
-        return cls(answers, len(mapped), slopes, intercepts.reshape(-1, 1, len(classes)), weights)
+        places = tuple(known[place][0] for place in order)
+        models = _Asked.of([parts[place].predictor for place in order])
+        return cls(models, places, len(mapped), slopes, intercepts.reshape(-1, 1, len(classes)), weights)
 
 
-def _of_part(part: Part, classes: tuple[str, ...]) -> tuple[_Answer, Map | None]:
-    """Return a part's answers and the map of them, as the columns come: before those of a compiled model are put in order."""
+def _places(part: Part, classes: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return where each column of a part's answers belongs, as they come: before those of a compiled model are put in order."""
     predictor, own = part.predictor, part.predictor.classes
     if own is None or not set(own) <= set(classes):
         raise ValueError(f"a model answers {'values' if own is None else ', '.join(own)}, wanted some of {', '.join(classes)}")
@@ -264,7 +290,7 @@ def _of_part(part: Part, classes: tuple[str, ...]) -> tuple[_Answer, Map | None]
     order = predictor.order if isinstance(predictor, CompiledModel) else None
     columns = own if order is None else tuple(own[order.index(column)] for column in range(len(own)))
     places = tuple(classes.index(name) for name in columns)
-    return _Answer(predictor, None if places == tuple(range(len(classes))) else places), _map_of(part)
+    return None if places == tuple(range(len(classes))) else places
 
 
 def _map_of(part: Part) -> Map | None:
@@ -275,9 +301,9 @@ def _map_of(part: Part) -> Map | None:
     return (predictor if more is None else predictor.mapped(*more)).calibration
 
 
-def _by_class(answer: _Answer, intercept: Intercept, k: int) -> list[float]:
+def _by_class(known_places: tuple[int, ...] | None, intercept: Intercept, k: int) -> list[float]:
     """Return what is added for each of k classes: minus infinity for one that the model does not know."""
-    places = answer.places or tuple(range(k))
+    places = known_places or tuple(range(k))
     own = intercept if isinstance(intercept, tuple) else (0.0, intercept) if len(places) == 2 else (0.0,) * len(places)
     known = dict(zip(places, own, strict=True))
     return [known.get(place, -np.inf) for place in range(k)]

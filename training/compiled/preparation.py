@@ -140,18 +140,10 @@ class Numbers:
         ValueError
             When a value is infinite, as scikit-learn does.
         """
-        block = columns.block(self.sources) if type(columns) is BlockColumns else None
-        raw = [columns[name] for name in self.sources] if block is None else []
-        for name, parts in self.times:
-            raw += calendar_parts(columns[name], parts)
-        begun = 0 if block is None else len(block)
-        height, flags = begun + len(raw), len(self.flagged)
+        height, flags = len(self.fill), len(self.flagged)
         out = np.empty((height + flags, count))
         values = out[:height]
-        if block is not None:
-            values[:begun] = block
-        if raw:
-            np.concatenate(raw, out=values[begun:].reshape(-1))
+        self._read(columns, values)
         if self.fences is not None:
             np.maximum(values, self.fences[0], out=values)
             np.minimum(values, self.fences[1], out=values)
@@ -168,6 +160,23 @@ class Numbers:
             np.subtract(out, self.scaling[0], out=out)
             np.divide(out, self.scaling[1], out=out)
         return out
+
+    def raw(self, columns: Columns, count: int) -> Floats:
+        """Return the numbers of `count` rows as they come, shape (m, n_rows)."""
+        out = np.empty((len(self.fill), count))
+        self._read(columns, out)
+        return out
+
+    def _read(self, columns: Columns, out: Floats) -> None:
+        block = columns.block(self.sources) if type(columns) is BlockColumns else None
+        raw = [columns[name] for name in self.sources] if block is None else []
+        for name, parts in self.times:
+            raw += calendar_parts(columns[name], parts)
+        begun = 0 if block is None else len(block)
+        if block is not None:
+            out[:begun] = block
+        if raw:
+            np.concatenate(raw, out=out[begun:].reshape(-1))
 
 
 @dataclass(frozen=True, slots=True)

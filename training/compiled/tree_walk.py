@@ -114,6 +114,10 @@ class BoostingWalker:
         """Return what the leaf of each row says, shape (n,)."""
         return _walk(self.nodes, matrix, self.bitsets)
 
+    def walk_into(self, matrix: Floats, out: Floats) -> None:
+        """Write what the leaf of each row says into an array of shape (n,)."""
+        boosting_walk()(self.nodes, matrix, self.bitsets.left, self.bitsets.known, self.bitsets.of_column, 1, out)
+
     def walk_one(self, matrix: Floats, number: int) -> Floats:
         """Return what the leaf of each row in tree `number` says."""
         return _walk(self.apart[self.roots[number] :], matrix, self.bitsets)

@@ -61,6 +61,15 @@ class TreeEngine:
         if self.link == "mean":
             total /= self.trees
             return total if self.answers is not None else total[:, 0]
+        return self.linked(total)
+
+    @property
+    def is_value(self) -> bool:
+        """Whether it answers values."""
+        return self.link in ("identity", "exp")
+
+    def linked(self, total: Floats) -> Floats:
+        """Return what boosting's sums, shape (n, n_outputs), answer: probabilities, shape (n, k), or values, shape (n,)."""
         if self.link == "expit":
             positive = expit()(total)
             return np.concatenate([1.0 - positive, positive], axis=1)
