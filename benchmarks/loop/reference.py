@@ -98,16 +98,16 @@ def _with_map(stream: Stream, raw: Prediction, before: list[Prediction], start: 
     if begin >= known:
         return raw
     places = np.arange(begin, known) - first
-    answers = _joined(before, raw)
-    return mapped(raw, fit_map(answers.take(places), stream.rows.labels[begin:known]))
+    return mapped(raw, fit_map(_joined(before).take(places), stream.rows.labels[begin:known]))
 
 
-def _joined(parts: list[Prediction], like: Prediction) -> Prediction:
-    aligned = [part if like.classes is None else part.aligned(like.classes) for part in parts]
+def _joined(parts: list[Prediction]) -> Prediction:
+    """Join answers in order; a class that one of them does not know has probability 0 with it."""
+    classes = sorted({name for part in parts for name in part.classes or ()})
+    aligned = [part.aligned(tuple(classes)) if classes else part for part in parts]
     label = np.concatenate([part.label for part in aligned])
-    if like.probability is None:
-        return Prediction(label)
-    return Prediction(label, np.concatenate([part.probability for part in aligned if part.probability is not None]), like.classes)
+    probability = [part.probability for part in aligned if part.probability is not None]
+    return Prediction(label, np.concatenate(probability), tuple(classes)) if probability else Prediction(label)
 
 
 def _losses(stream: Stream, parts: list[Prediction]) -> Floats:
