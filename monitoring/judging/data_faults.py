@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from monitoring.judging.faults.column_faults import SURPRISE, broken, surprise
 from monitoring.judging.faults.repeated_rows import is_flood, repeated_share, usual_share
-from monitoring.judging.faults.unit_changes import Converted, conversion, convert, says
+from monitoring.judging.faults.unit_changes import Converted, conversion, convert, is_gradual, says
 from monitoring.judging.usual_ranges import FEWEST_ROWS, Usual, count_varying, grouped, usual, usual_blocks
 from training.policies import ColumnRule, FaultPolicy
 from training.profiles.bins import DECIMALS, RULE, Profile
@@ -168,10 +170,26 @@ def faults(
     return find(learn(reference, policy, rules), buckets, bucket_us, rejects)
 
 
-def find(known: Known, buckets: Sequence[tuple[int, Profile]], bucket_us: int, rejects: Refused | None = None) -> tuple[Fault, ...]:
-    """Find broken buckets as `faults`, against what was learned."""
-    judged = [group for group in grouped(buckets, bucket_us, known.policy.minimum_rows) if group[2].rows >= FEWEST_ROWS]
-    findings = [fault for start, end, profile in judged for fault in _faults(known, start, end, profile)]
+def find(
+    known: Known,
+    buckets: Sequence[tuple[int, Profile]],
+    bucket_us: int,
+    rejects: Refused | None = None,
+    before: Callable[[], Sequence[tuple[int, Profile]]] = tuple,
+) -> tuple[Fault, ...]:
+    """Find broken buckets as `faults`, against what was learned.
+
+    Parameters
+    ----------
+    before
+        Returns the buckets before these that are not set aside; asked only where a column may be in another unit.
+    """
+    earlier = _Earlier(before, bucket_us, known.policy.minimum_rows)
+    findings: list[Fault] = []
+    for start, end, profile in grouped(buckets, bucket_us, known.policy.minimum_rows):
+        if profile.rows >= FEWEST_ROWS:
+            findings += _faults(known, start, end, profile, earlier)
+            earlier.note(profile, [fault.column for fault in findings if fault.start_us == start])
     return (*findings, *_refusals(rejects or {}, {s: p.rows for s, p in buckets}, bucket_us, known.policy))
 
 
@@ -207,7 +225,23 @@ def without_released(faults: Sequence[Fault], released: Sequence[Span], bucket_u
     return tuple(left), tuple(span for span, before in zip(spans, released, strict=True) if span != before)
 
 
-def _faults(known: Known, start: int, end: int, profile: Profile) -> Iterator[Fault]:
+class _Earlier:
+    """The buckets before one, column by column, without those in which the column was broken."""
+
+    def __init__(self, before: Callable[[], Sequence[tuple[int, Profile]]], bucket_us: int, minimum_rows: int) -> None:
+        self._read = cache(lambda: [profile for _, _, profile in grouped(before(), bucket_us, minimum_rows)])
+        self._noted: list[tuple[Profile, frozenset[str]]] = []
+
+    def note(self, profile: Profile, broken_columns: Iterable[str]) -> None:
+        self._noted.append((profile, frozenset(broken_columns)))
+
+    def of(self, column: str) -> list[npt.NDArray[np.int64]]:
+        """Return the counts of a column, in order."""
+        whole = [*self._read(), *(profile for profile, names in self._noted if column not in names)]
+        return [profile.counts[column] for profile in whole if column in profile.counts]
+
+
+def _faults(known: Known, start: int, end: int, profile: Profile, earlier: _Earlier) -> Iterator[Fault]:
     varying, named = count_varying(profile), set()
     for name, column in known.columns.items():
         if name not in profile.counts:  # rows of a version that does not know the column
@@ -216,7 +250,7 @@ def _faults(known: Known, start: int, end: int, profile: Profile) -> Iterator[Fa
         for findings in broken(column, profile, varying, known.policy):
             named.add(name)
             yield Fault(findings.kind, name, start, end, rows, findings.share, findings.usual)
-    for name, found_map in _conversions(known, profile):
+    for name, found_map in _conversions(known, profile, earlier):
         if name not in named:
             named.add(name)
             yield Fault("unit_change", name, start, end, profile.rows, 1.0, 0.0, says(*found_map))
@@ -229,10 +263,10 @@ def _faults(known: Known, start: int, end: int, profile: Profile) -> Iterator[Fa
         yield Fault("duplicates", WHOLE, start, end, profile.rows, min(1.0, repeated_share(profile) or 0.0), known.repeated)
 
 
-def _conversions(known: Known, profile: Profile) -> Iterator[tuple[str, tuple[float, float]]]:
+def _conversions(known: Known, profile: Profile, earlier: _Earlier) -> Iterator[tuple[str, tuple[float, float]]]:
     for name, converted in known.converted.items():
         findings = conversion(converted, profile.counts[name]) if name in profile.counts else None
-        if findings is not None:
+        if findings is not None and not is_gradual(converted, profile.counts[name], earlier.of(name)):
             yield name, findings
 
 

@@ -29,12 +29,14 @@ from training.artifacts.manifest import generation_of
 from training.clock import duration_us
 from training.evaluation.gate import Decision
 from training.model_file.model_spec import ModelSpec
+from training.profiles.bins import Profile
 from training.profiles.reference import Reference
 from training.registry.aliases import CHAMPION
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
 logger = logging.getLogger(__name__)
+LEAD_BUCKETS = 14  # by which a column may have come gradually to where it is
 ASKED_AFTER_US = 7 * 86_400_000_000  # a fault that goes on for so long may be the new normal
 
 
@@ -141,7 +143,13 @@ def find_faults(stores: Stores, spec: ModelSpec, reference: Reference, slot_us: 
     first, end = min(slot_us - every_us, judged) // bucket_us * bucket_us, slot_us // bucket_us * bucket_us
     buckets = stores.log.buckets(spec.model, reference.measures.id, first, end, known_before_us=slot_us)
     rejects = stores.windows(spec).rejects(first, end, bucket_us)
-    data_faults = find(_learned(stores, spec, reference), buckets, bucket_us, rejects)
+
+    def before() -> list[tuple[int, Profile]]:
+        aside, lead_us = stores.quarantined(spec.model), first - LEAD_BUCKETS * bucket_us
+        earlier = stores.log.buckets(spec.model, reference.measures.id, lead_us, first, known_before_us=slot_us)
+        return [one for one in earlier if not any(span.start_us < one[0] + bucket_us and one[0] < span.end_us for span in aside)]
+
+    data_faults = find(_learned(stores, spec, reference), buckets, bucket_us, rejects, before)
     return tuple(sorted(set(data_faults), key=lambda f: (f.start_us, f.kind, f.column)))
 
 

@@ -1,7 +1,8 @@
 """Whether one conversion explains a whole column: its binned shares are those of the reference in another unit (pure).
 
 A column is held against the reference's own buckets as they are, and as they would be after a known conversion. It must be like
-none of them as they are, however recalibrated, and like some of them converted.
+none of them as they are, however recalibrated, and like some of them converted. And it must have jumped: a winter that the reference
+did not see may look like a tenth of its summer, but comes there by steps that are each no more than a recalibration.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from training.profiles.bins import ColumnBins, Profile
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 _MEASURES = (1.609344, 1.852, 1.943844, 2.204623, 2.236936, 2.54, 3.28084, 3.6, 3.785412, 4.184, 25.4, 28.349523, 33.863886)
 FACTORS = (*_MEASURES, 10.0, 60.0, 100.0, 1000.0, 3600.0, 86_400.0, 1e6)
 SHIFTED = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
@@ -39,11 +41,15 @@ class Converted:
         Of every bucket after each conversion, shape (maps, n, bins).
     usual
         Of the reference's buckets held against the others: the worst of the best fits, nats a row.
+    edges, recalibrations
+        Of the bins, and what a bucket may be multiplied by and moved by without being in another unit.
     """
 
     plain: Floats
     by_map: Floats
     usual: float
+    edges: Floats
+    recalibrations: tuple[tuple[float, float], ...]
 
 
 def convert(bins: ColumnBins, blocks: Sequence[Profile], total: Profile) -> Converted | None:
@@ -56,29 +62,65 @@ def convert(bins: ColumnBins, blocks: Sequence[Profile], total: Profile) -> Conv
     if np.median((counts > 0).sum(axis=1)) < FEWEST_BINS:
         return None
     rows = counts.sum(axis=1)
-    own = counts[:, [-2, *range(counts.shape[1] - 2), -1]]  # below, bins, above
+    own = _in_order(counts)
     edges = np.array(bins.edges)
     spread = _deviation(edges, total.counts[name][: len(edges) - 1])
-    recalibrations = [(a, b * spread) for a in np.geomspace(1 / RECALIBRATED, RECALIBRATED, 7).tolist() for b in (-1, -0.5, 0, 0.5, 1)]
-    plain = _moved(own, edges, [(1.0, 0.0), *recalibrations], rows)
+    factors, shifts = np.geomspace(1 / RECALIBRATED, RECALIBRATED, 7).tolist(), (-1, -0.5, 0, 0.5, 1)
+    recalibrations = ((1.0, 0.0), *((a, b * spread) for a in factors for b in shifts))
+    plain = _moved(own, edges, recalibrations, rows)
     fits = own / np.maximum(rows, 1)[:, None] @ plain[0].T
     np.fill_diagonal(fits, -np.inf)
     best = np.where(rows > 0, fits.max(axis=1) - _entropy(own), 0.0)
-    return Converted(plain.reshape(-1, plain.shape[-1]), _moved(own, edges, MAPS, rows), min(LOOSE, float(best.min())))
+    usual = min(LOOSE, float(best.min()))
+    return Converted(plain.reshape(-1, plain.shape[-1]), _moved(own, edges, MAPS, rows), usual, edges, recalibrations)
 
 
-def conversion(converted: Converted, counts: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+def conversion(converted: Converted, counts: Counts) -> tuple[float, float] | None:
     """Return the factor and the shift that explain a column's counts, None where none does or none is needed."""
-    own = counts[:-1][[-2, *range(len(counts) - 3), -1]].astype(float)
+    own = _in_order(counts[None, :-1].astype(float))[0]
     rows = own.sum()
     if rows == 0:
         return None
     fits = (converted.by_map @ own).max(axis=1)
-    plain = float((converted.plain @ own).max())
     best = int(fits.argmax())
-    is_better = fits[best] - plain > max(BETTER[0], BETTER[1] * rows)
     is_like = fits[best] / rows - float(_entropy(own[None])[0]) >= converted.usual
+    is_better = _is_better(float(fits[best]), float((converted.plain @ own).max()), float(rows))
     return MAPS[best] if is_better and is_like and (own > 0).sum() >= FEWEST_BINS else None
+
+
+def is_gradual(converted: Converted, counts: Counts, earlier: Sequence[Counts]) -> bool:
+    """Return whether a column came to where a conversion explains it by steps that are each no more than a recalibration.
+
+    Parameters
+    ----------
+    counts
+        Those that a conversion explains.
+    earlier
+        Those of the buckets before it, in order, but for such as are in another unit. What neither the reference nor a bucket before it
+        explains is passed over: where more and more of the rows are in another unit, each bucket is a mixture of both.
+    """
+    own = _in_order(counts[None, :-1].astype(float))
+    known: list[Floats] = []
+    for before in _in_order(np.array([each[:-1] for each in earlier], dtype=float).reshape(len(earlier), own.shape[1])):
+        rows = float(before.sum())
+        if rows and _best_plain(converted, known, before) / rows - float(_entropy(before[None])[0]) >= converted.usual:
+            known.append(_moved(before[None], converted.edges, converted.recalibrations, np.array([rows]))[:, 0])
+    best = float((converted.by_map @ own[0]).max())
+    return bool(known) and not _is_better(best, _best_plain(converted, known, own[0]), float(own.sum()))
+
+
+def _best_plain(converted: Converted, known: Sequence[Floats], own: Floats) -> float:
+    """Return how likely counts are at best without a conversion, by the reference and by what is known of buckets after it."""
+    return max(float((shares @ own).max()) for shares in (converted.plain, *known))
+
+
+def _is_better(fit: float, plain: float, rows: float) -> bool:
+    return fit - plain > max(BETTER[0], BETTER[1] * rows)
+
+
+def _in_order(counts: Floats) -> Floats:
+    """Return counts, shape (n, bins + 2), with those below first: as they are stored those below and above come last."""
+    return counts[:, [-2, *range(counts.shape[1] - 2), -1]]
 
 
 def says(factor: float, shift: float) -> str:

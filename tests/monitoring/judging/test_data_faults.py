@@ -72,6 +72,47 @@ def test_a_clean_seasonal_year_has_no_fault(seed: int) -> None:
     assert broken(columns(seed, 365)) == []
 
 
+def ozone(levels: list[float], share_in_other_unit: list[float] | None = None, factor: float = 10.0) -> Columns:
+    """A number with a level a day, of which a share of the rows is in another unit."""
+    rng = np.random.default_rng(3)
+    n = len(levels) * A_DAY
+    values = np.repeat(levels, A_DAY) * np.exp(rng.normal(0, 1.0, n))
+    other = rng.random(n) < np.repeat(share_in_other_unit or [0.0] * len(levels), A_DAY)
+    return {**columns(9, len(levels)), "temperature": np.where(other, values / factor, values)}
+
+
+@pytest.fixture(scope="module")
+def summer() -> Reference:
+    """Two months in which ozone is high."""
+    known = ozone([60.0 + 15 * np.sin(day / 5) for day in range(60)])
+    times = np.arange(60 * A_DAY) * (DAY_US // A_DAY)
+    return build_reference(Rows(known, None, times), SCHEMA, WatchingPolicy(bucket=timedelta(days=1), window=timedelta(days=14)))
+
+
+def units(live: Columns, known: Reference) -> list[int]:
+    """The days on which the number is called one in another unit."""
+    return [day for kind, column, day in broken(live, known) if (kind, column) == ("unit_change", "temperature")]
+
+
+def test_a_winter_the_history_did_not_see_is_no_other_unit(summer: Reference) -> None:
+    falling = np.geomspace(60, 6, 14).tolist() + [6.0] * 6
+
+    assert units(ozone(falling), summer) == []
+    assert units(ozone([60.0] * 3 + [6.0] * 4), summer) == [3, 4, 5, 6]
+
+
+def test_what_jumps_in_a_winter_is_another_unit_whatever_the_history_saw(summer: Reference) -> None:
+    falling = np.geomspace(60, 45, 8).tolist() + [45.0] * 8
+
+    assert units(ozone(falling, [0.0] * 13 + [1.0] * 3, factor=3.6), summer) == [13, 14, 15]
+
+
+def test_rows_that_come_in_another_unit_one_client_after_the_other_are_told_when_all_do(summer: Reference) -> None:
+    shares = [0.0, 0.0, 0.1, 0.25, 0.45, 0.65, 0.85, 1.0, 1.0]
+
+    assert {7, 8} <= set(units(ozone([60.0] * len(shares), shares), summer))
+
+
 def test_a_season_that_was_not_in_the_history_is_no_fault() -> None:
     assert broken(columns(1, 120, first_day=240), reference(240)) == []
 
