@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pyarrow import parquet
 
-from monitoring.journal.tables import RETRAIN
+from monitoring.journal.tables import RETRAIN, Run
 from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import Times, ranges, take
 from monitoring.retraining.plan import Plan
@@ -31,12 +31,14 @@ from training.mixing.labelled_rows import LabelledRows
 from training.mixing.maps import Map, fit_map, mapped
 from training.mixing.mixture import mix
 from training.mixing.reweighing import MemberState, reweigh
+from training.mixing.weights import FLOOR
 from training.model_file.model_spec import ModelSpec
 from training.registry.lineage import history_of
 from training.schema.prediction import Prediction
 
 Places = npt.NDArray[np.intp]
 MOST_GROWN = 24  # growths that are remembered
+FRUITLESS = 3  # growths in a row
 
 
 def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, trigger: str) -> Mapping[str, Any] | None:
@@ -50,20 +52,43 @@ def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, 
         The mature rows as of the slot.
     trigger
         What asks for it: where answers got worse than the baseline, the shortest window that is not of the newest member.
+
+    Returns
+    -------
+    The `family`, those that have `grown` so far, and the candidate to fit again (`like`: its family and parameters; None: search).
     """
     loaded = stores.load(spec.model, champion)
     if spec.training.members == 1 or loaded.manifest.contract_hash != spec.schema.contract_hash:
         return None
-    before = next((run for run in stores.journal.runs(spec.model, RETRAIN, limit=1) if run.payload.get("growth")), None)
-    grown = [] if before is None else list(before.payload["growth"]["grown"])
+    before = stores.journal.runs(spec.model, RETRAIN, limit=FRUITLESS)
+    grown = list(before[0].payload["growth"]["grown"]) if before and before[0].payload.get("growth") else []
     members = present(stores, loaded)
     n_labelled, most = _n_labelled(stores, spec, champion, cohorts), spec.training.members
     if trigger == "performance":
         family = next((each for each in reversed(distinct_families(n_labelled)) if each != (grown or [""])[-1]), "all")
     else:
         family = next_family(standings(stores, spec, members), grown, n_labelled, most)
-    like = [loaded.manifest.algorithm, dict(loaded.manifest.params)]
+    like = None if are_fruitless(before, members) else [loaded.manifest.algorithm, dict(loaded.manifest.params)]
     return {"family": family, "grown": shortened([*grown, family]), "like": like}
+
+
+def are_fruitless(runs: Sequence[Run], members: Sequence[Member]) -> bool:
+    """Return whether the last growths brought nothing: then another candidate is searched for than the one they all fitted.
+
+    A growth brought nothing if it failed, was refused, or made a member that is out again, or has hardly more than what is dealt out to
+    all alike.
+
+    Parameters
+    ----------
+    runs
+        The newest retraining runs, the newest first: fewer than `FRUITLESS` tell nothing.
+    members
+        Those that answer.
+    """
+    heavy = {member.version for member in members if member.weight > 2 * FLOOR / len(members)}
+    return len(runs) >= FRUITLESS and all(
+        (run.payload.get("growth") or {}).get("like") is not None and run.result.get("version") not in heavy for run in runs
+    )
 
 
 def _n_labelled(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts) -> int:

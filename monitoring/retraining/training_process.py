@@ -147,8 +147,8 @@ def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]
                 who="monitor", why=f"retraining: {plan.trigger}",
             )  # fmt: skip
         else:
-            family, params = plan.growth["like"]
-            growth = Growth(plan.growth["family"], plan.gate_start_us, (family, params))
+            like = plan.growth["like"]
+            growth = Growth(plan.growth["family"], plan.gate_start_us, None if like is None else tuple(like))
             result = grow(
                 rows, spec, growth, home=stores.home, registry=stores.registry, parent=plan.champion, now=clock(), right=right,
                 why=f"one more member: {plan.trigger}",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from monitoring.retraining.growing import by_halves, cross_fitted, same_rows, shortened
+from monitoring.journal.tables import RETRAIN, Run
+from monitoring.retraining.growing import are_fruitless, by_halves, cross_fitted, same_rows, shortened
 from tests.conftest import Once
 from tests.monitoring.retraining.test_weighing import log_loss
 from tests.monitoring.world import MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
+from training.artifacts.members import Member
+from training.fitting.learning import choose
 from training.mixing.labelled_rows import LabelledRows
 from training.schema.prediction import Prediction
 
@@ -113,3 +118,37 @@ def test_whose_turn_it_is_is_known_by_the_last_growths(n: int) -> None:
     assert len(grown) % 3 == n % 3
     assert grown[-1] == str(n - 1)
     assert len(grown) <= 24
+
+
+def grown(version: str | None, *, like: object = ("linear", {}), state: str = "done") -> Run:
+    """A run that grew a version."""
+    growth = {"family": "all", "grown": ["all"], "like": like}
+    return Run("r", "rain", "retrain", 0, state, 1, 1, 0, 1, {"growth": growth}, {} if version is None else {"version": version}, None)  # type: ignore[arg-type]
+
+
+def test_three_growths_that_brought_nothing_are_a_reason_to_search_again() -> None:
+    members = [Member(name, name, "all", 0, weight, None) for name, weight in (("old", 0.92), ("light", 0.04), ("heavy", 0.04 + 1e-9))]
+    members[2] = replace(members[2], weight=0.3)
+    light, refused, failed = grown("light"), grown("refused"), grown(None, state="failed")
+
+    assert are_fruitless([light, refused, failed], members)
+    assert not are_fruitless([light, refused], members)
+    assert not are_fruitless([light, grown("heavy"), failed], members)
+    assert not are_fruitless([light, grown("refused", like=None), failed], members)  # it was searched for
+    assert not are_fruitless([light, refused, replace(failed, payload={"growth": None})], members)
+
+
+def test_a_growth_that_searches_tries_the_candidates_of_the_model_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = Mock(side_effect=choose)
+    monkeypatch.setattr("training.run.choose", searched)
+    watch = world.monitor()
+
+    world.answer(weather(1, 60, 21))
+    world.settle(watch)
+    assert not searched.called
+    monkeypatch.setattr("monitoring.retraining.growing.are_fruitless", lambda runs, members: True)
+    world.answer(weather(1, 81, 14))
+    world.settle(watch)
+
+    assert searched.call_count == 1
+    assert [bool(run.payload["growth"]["like"]) for run in world.stores.journal.runs("rain", RETRAIN, limit=None)] == [False, True]
