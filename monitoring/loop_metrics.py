@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.journal.tables import RETRAIN, VerdictRecord
 from monitoring.log_windows import silence_of
+from monitoring.retraining.plan import paced
 from monitoring.retraining.retraining import OUTCOMES
 from monitoring.stores import Stores
 from training.clock import duration_us, to_us
@@ -173,12 +174,9 @@ class LoopMetrics(Collector):
         labelled_us, maturity_us = self._stores.log.last_labelled(spec.model), cohorts["maturity_us"]
         if labelled_us is not None:
             yield "labels_overdue_ratio", (), (watermark - labelled_us) / (2 * maturity_us + DAY_US)
-        if dated and spec.retraining.schedule is not None:
-            yield (
-                "retrain_overdue_ratio",
-                (),
-                (watermark - max(dated.values())) / (2 * (duration_us(spec.retraining.schedule) + maturity_us)),
-            )
+        schedule = paced(spec, self._stores.journal.carry(spec.model).weighing).schedule
+        if dated and schedule is not None:
+            yield "retrain_overdue_ratio", (), (watermark - max(dated.values())) / (2 * (duration_us(schedule) + maturity_us))
 
     def _of_retrainings(self, spec: ModelSpec) -> Iterator[Sample]:
         runs = self._stores.journal.runs(spec.model, RETRAIN, limit=LAST_RUNS)

@@ -364,6 +364,17 @@ class RetrainingPolicy:
         usual["grows"] = True
         return replace(self, **{name: value for name, value in usual.items() if name not in self.written})
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether it is rarer or more frequent by what new members bring: a schedule that is written is kept."""
+        return self.grows and "schedule" not in self.written
+
+    def paced(self, slots: int, every: timedelta) -> Self:
+        """Return it with so many slots from one new member to the next."""
+        schedule = slots * every
+        cool_down = self.cool_down if "cool_down" in self.written else min(self.cool_down, schedule)
+        return replace(self, schedule=schedule, cool_down=cool_down)
+
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:

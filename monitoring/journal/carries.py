@@ -35,23 +35,29 @@ class WeighingState:
         The evidence against members that came since, by their versions.
     expelled
         The versions of members that were proven to harm.
+    cadence
+        How many slots lie between two new members, and whose coming was rated last.
     """
 
     through_us: int | None = None
     trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expelled: tuple[str, ...] = ()
+    cadence: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         states = {"trials": self.trials, "probations": self.probations}
         by_member = {key: {name: dict(one) for name, one in each.items()} for key, each in states.items()}
-        return {"through_us": self.through_us, "expelled": list(self.expelled), **by_member}
+        return {"through_us": self.through_us, "expelled": list(self.expelled), "cadence": dict(self.cadence), **by_member}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Self:
         """Read what `to_dict` wrote; of an earlier release nothing is known."""
-        return cls() if stored is None else cls(stored["through_us"], stored["trials"], stored["probations"], tuple(stored["expelled"]))
+        if stored is None:
+            return cls()
+        expelled, cadence = tuple(stored["expelled"]), stored.get("cadence", {})
+        return cls(stored["through_us"], stored["trials"], stored["probations"], expelled, cadence)
 
 
 @dataclass(frozen=True, slots=True)

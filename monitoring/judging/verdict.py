@@ -242,7 +242,9 @@ def _trigger(evidence: Evidence, policy: RetrainingPolicy, every: timedelta, lim
         return "performance", evidence.performance.sentence()
     if policy.min_new_labels is not None and evidence.labels.new >= policy.min_new_labels:
         return "labels", f"{evidence.labels.new} new labels, the policy asks for {policy.min_new_labels}"
-    if policy.schedule is not None and _is_scheduled(evidence.slot_us, policy.schedule, every, limits):
+    if policy.schedule is not None and policy.is_paced and _is_growing_time(evidence.slot_us, policy.schedule, every, limits):
+        return "schedule", f"{policy.schedule // every} slots since the last one: one more member"
+    if policy.schedule is not None and not policy.is_paced and _is_scheduled(evidence.slot_us, policy.schedule, every, limits):
         return "schedule", f"every {format_duration(policy.schedule)} by the policy"
     if policy.on_drift and evidence.drift.drifting:
         return "drift", f"drift in {', '.join(evidence.drift.drifting)}, and the policy retrains on drift"
@@ -258,6 +260,12 @@ def _is_scheduled(slot_us: int, schedule: timedelta, every: timedelta, limits: L
     boundary_us = slot_us // duration_us(schedule) * duration_us(schedule)
     known = [at_us for at_us in (limits.last_retrain_us, limits.learned_through_us) if at_us is not None]
     return boundary_us > (max(known) if known else slot_us - duration_us(every))
+
+
+def _is_growing_time(slot_us: int, schedule: timedelta, every: timedelta, limits: Limits) -> bool:
+    """Return whether so long has passed since the last retraining, or what was learned from: by slots, for what is between may change."""
+    known = [at_us // duration_us(every) for at_us in (limits.last_retrain_us, limits.learned_through_us) if at_us is not None]
+    return not known or slot_us // duration_us(every) - max(known) >= schedule // every
 
 
 def _blocked(evidence: Evidence, policy: RetrainingPolicy, limits: Limits, trigger: Trigger) -> tuple[str, ...]:

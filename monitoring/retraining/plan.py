@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from monitoring.journal.carries import WeighingState
 from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import Range, Times, newest, ranges
 from monitoring.stores import Stores
 from training.clock import duration_us
+from training.mixing.cadence import Cadence
 from training.model_file.model_spec import ModelSpec
 from training.policies import RetrainingPolicy
 from training.registry.lineage import history_of
@@ -84,9 +86,16 @@ def why_not_refitted(spec: ModelSpec, manifest: Mapping[str, Any]) -> str | None
 
 def policy_of(stores: Stores, spec: ModelSpec, champion: str) -> RetrainingPolicy:
     """Return when to retrain, as the file says; only notifying while the champion was imported and cannot be fitted again."""
+    policy = paced(spec, stores.journal.carry(spec.model).weighing)
     if why_not_refitted(spec, stores.registry.version(spec.model, champion).manifest) is None:
-        return spec.retraining
-    return replace(spec.retraining, act="notify")
+        return policy
+    return replace(policy, act="notify")
+
+
+def paced(spec: ModelSpec, state: WeighingState) -> RetrainingPolicy:
+    """Return when to retrain, as the file says and by what the last members brought."""
+    policy = spec.retraining
+    return policy.paced(Cadence.from_dict(state.cadence).slots, spec.watching.every) if policy.is_paced else policy
 
 
 def make_plan(  # 8 parameters: of whom, as of when, why, without what, and how

@@ -23,6 +23,7 @@ from training.artifacts.mixtures import save_mixture
 from training.artifacts.signing import load_or_make_key
 from training.clock import duration_us, from_us
 from training.errors import ArtifactError, CandidateError, RegistryError
+from training.mixing.cadence import Cadence
 from training.mixing.labelled_rows import OLDEST_SLOTS, LabelledRows, newest_rows
 from training.mixing.map_trials import MapTrial
 from training.mixing.maps import LEAST_ROWS, mapped
@@ -105,6 +106,8 @@ def weigh(
         is_squared=spec.judged_by.name in SQUARED,
         has_maps=has_maps,
     )
+    is_degraded = evidence.performance is not None and evidence.performance.is_degraded
+    cadence = cadence_after(Cadence.from_dict(state.cadence), result, is_degraded=is_degraded, classes=answers[0].classes)
     new = {one.version: one for one in result.members}
     weighed = tuple(
         replace(one, weight=new[one.version].weight or 0.0, map=new[one.version].map)
@@ -113,11 +116,27 @@ def weigh(
         for one in members
     )
     known = {name: probation.evidence for name, probation in probations.items()}
-    shown = {**result.evidence, **({"probations": known} if known else {}), **({"expelled": harmful} if harmful else {})}
+    shown = {
+        **result.evidence,
+        "growth_every_slots": cadence.slots,
+        **({"probations": known} if known else {}),
+        **({"expelled": harmful} if harmful else {}),
+    }
     still_open = {name: one.to_dict() for name, one in probations.items() if one.outcome == "open"}
     out = tuple(one.version for one in members if one.version in (*state.expelled, *harmful))
-    after = WeighingState(int(rows.time_us[-1]), {one.version: one.trial.to_dict() for one in result.members}, still_open, out)
+    trials_after = {one.version: one.trial.to_dict() for one in result.members}
+    after = WeighingState(int(rows.time_us[-1]), trials_after, still_open, out, cadence.to_dict())
     return Weighed(weighed, result.has_moved or bool(harmful), _sentence(result, harmful), shown), after
+
+
+def cadence_after(cadence: Cadence, result: Reweighed, *, is_degraded: bool, classes: tuple[str, ...] | None) -> Cadence:
+    """Return how often to grow after a weighing.
+
+    Of more than two classes it stays as it is: they come and go, and a member that knows what comes next brings nothing before it does
+    (kdd99, behind the reference: 14 % with a member every second slot, 85 % where they got rarer).
+    """
+    cadence = cadence.alarmed() if is_degraded else cadence
+    return cadence if classes is not None and len(classes) > 2 else cadence.after(result.rating)
 
 
 def look(members: Sequence[Member], answers: Sequence[Prediction], rows: LabelledRows, state: WeighingState) -> dict[str, MemberProbation]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import generate_latest
 
+from monitoring.journal.carries import Carry
 from monitoring.journal.tables import VerdictRecord
 from monitoring.loop.tick import Watch
 from monitoring.loop_metrics import COUNTERS, GAUGES, MOST_COLUMNS, MOST_SERIES, LoopMetrics, of_verdict
@@ -215,6 +216,9 @@ class Worst:
         actions = ("promote", "refuse", "failed", "rollback")
         lines = [SimpleNamespace(seq=n, action=actions[n % 4], evidence={"run": str(n)}, at=START, who=f"person {n}") for n in range(90)]
         return lines[:limit]
+
+    def carry(self, _model: str) -> Carry:
+        return Carry()
 
     def watermark(self, _model: str) -> int:
         return 10**15

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
+from training.mixing.cadence import Rating, rate
 from training.mixing.labelled_rows import LabelledRows
 from training.mixing.map_trials import MapTrial, judge_map
 from training.mixing.maps import LEAST_ROWS, Map, fit_map, has_two_classes, mapped
@@ -62,11 +63,14 @@ class Reweighed:
         The most that a weight or a number of a map moved; the intercept of numbers in standard deviations of the labels.
     evidence
         For the ledger, as plain JSON values.
+    rating
+        What the newest scored member brings, for the cadence of growths; None where nothing was learned, or it is alone.
     """
 
     members: tuple[MemberState, ...]
     moved: float
     evidence: Mapping[str, Any]
+    rating: Rating | None = None
 
     @property
     def has_moved(self) -> bool:
@@ -139,8 +143,12 @@ def reweigh(
     ]
     judged = rows.after(max(members[i].trained_through_us for i in scored)) if scored else slice(len(rows), None)
     is_learned = bool(scored) and (answers[0].probability is None or has_two_classes(rows.y[judged]))
+    rating = None
     if is_learned:
-        learned = learn_weights([mapped(answers[i].take(judged), trials[i].used) for i in scored], rows.take(judged))
+        judged_answers = [mapped(answers[i].take(judged), trials[i].used) for i in scored]
+        learned = learn_weights(judged_answers, rows.take(judged))
+        newest = max(range(len(scored)), key=lambda place: members[scored[place]].trained_through_us)
+        rating = rate(members[scored[newest]].version, judged_answers, newest, rows.take(judged))
         known = {i: _Place(float(weight), trials[i].used) for i, weight in zip(scored, learned, strict=True)}
     else:
         off = [trial.is_off for trial in trials]
@@ -158,12 +166,13 @@ def reweigh(
         **_losses(members, after, [answer.take(judged) for answer in answers], rows.take(judged)),
         "moved": round(moved, 6),
         "least_move": LEAST_MOVE,
+        "newest": None if rating is None else asdict(rating),
         "members": [
             _line(old, new, count, None if place.source is None else members[place.source].version)
             for old, new, count, place in zip(members, after, counts, places, strict=True)
         ],
     }
-    return Reweighed(after, moved, evidence)
+    return Reweighed(after, moved, evidence, rating)
 
 
 def loss_of(answers: Prediction, *, is_squared: bool = False) -> Metric:

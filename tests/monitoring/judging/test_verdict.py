@@ -438,3 +438,13 @@ def test_estimates_trigger_nothing(change: dict[str, Any], is_requested: bool) -
     judged_with, judged_without = (judge(replace(evidence, estimated=one), POLICY, WEEK, limits) for one in (terrible, None))
 
     assert judged_with == judged_without
+
+
+@pytest.mark.parametrize(("since", "is_due"), [(3, False), (4, True), (9, True)])
+def test_one_more_member_is_due_so_many_slots_after_the_last(since: int, is_due: bool) -> None:
+    policy = replace(POLICY, grows=True, cool_down=WEEK).paced(4, WEEK)
+    limits = Limits(last_retrain_us=CALM.slot_us - since * WEEK_US)
+
+    kind, trigger, _ = judged(replace(CALM, labels=Labels(0, 2000, 1.0, 0)), policy, limits)
+
+    assert (kind, trigger) == (("retrain", "schedule") if is_due else ("keep", None))

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from monitoring.journal.carries import WeighingState
 from monitoring.journal.tables import RETRAIN, Run
 from monitoring.retraining.growing import are_fruitless, by_halves, cross_fitted, same_rows, shortened
+from monitoring.retraining.plan import paced
+from monitoring.retraining.weighing import cadence_after
 from tests.conftest import Once
 from tests.monitoring.retraining.test_weighing import log_loss
 from tests.monitoring.world import MAPPED, World, make_world, weather
 from training.artifacts.manifest import generation_of
 from training.artifacts.members import Member
 from training.fitting.learning import choose
+from training.mixing.cadence import Cadence, Rating
 from training.mixing.labelled_rows import LabelledRows
+from training.mixing.reweighing import Reweighed
+from training.model_file.model_spec import parse_spec
 from training.schema.prediction import Prediction
 
 GROWS = (
     MAPPED.replace("budget: 2 fits", "budget: 2 fits, members: 3")
-    .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  budget_per_week: 50\n")
+    .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  schedule: 14d\n  budget_per_week: 50\n")
     .replace("  gate: {rows: 200, min_train_rows: 100}\n", "")
 )
 
@@ -152,3 +159,26 @@ def test_a_growth_that_searches_tries_the_candidates_of_the_model_file(world: Wo
 
     assert searched.call_count == 1
     assert [bool(run.payload["growth"]["like"]) for run in world.stores.journal.runs("rain", RETRAIN, limit=None)] == [False, True]
+
+
+def test_growths_get_rarer_where_members_bring_nothing_unless_a_schedule_is_written() -> None:
+    weekly = "model: m\nschema: {target: y, task: regression, features: {x: numeric}}\nwatching: {every: 7d, window: 7d}\n"
+    by_itself, written = (parse_spec(f"{weekly}training: {{members: 3}}\n{more}") for more in ("", "retraining: {schedule: 14d}\n"))
+    cadence = Cadence().after(Rating("b", 0.0, 0.0))
+
+    policies = [paced(spec, WeighingState(cadence=cadence.to_dict())) for spec in (by_itself, written)]
+
+    assert [(each.schedule, each.cool_down) for each in policies] == [(timedelta(days=28), timedelta(days=14)), (timedelta(days=14),) * 2]
+    assert paced(by_itself, WeighingState()).schedule == timedelta(days=14)
+    assert paced(by_itself, WeighingState(cadence={"slots": 1, "rated": None})).cool_down == timedelta(days=7)
+
+
+@pytest.mark.parametrize(("classes", "slots"), [(None, 4), (("no", "yes"), 4), (("a", "b", "c"), 2)])
+def test_of_more_than_two_classes_growths_stay_as_frequent(classes: tuple[str, ...] | None, slots: int) -> None:
+    result = Reweighed((), 0.0, {}, Rating("b", 0.0, 0.0))
+
+    assert cadence_after(Cadence(), result, is_degraded=False, classes=classes).slots == slots
+
+
+def test_harm_makes_growths_as_frequent_as_at_first() -> None:
+    assert cadence_after(Cadence(slots=8), Reweighed((), 0.0, {}), is_degraded=True, classes=None).slots == 2

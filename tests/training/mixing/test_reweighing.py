@@ -226,6 +226,17 @@ def test_a_map_that_does_great_harm_where_labels_are_of_one_class_is_laid_aside(
     assert result.members[0].map is None
 
 
+def test_the_newest_scored_member_is_rated() -> None:
+    labelled = rows()
+    members = [member("old", through=10), member("new", through=100), member("comes", through=590, weight=None)]
+
+    result = reweigh(members, [answering(labelled, 10, 1), answering(labelled, 5, 2), answering(labelled, 5, 3)], labelled)
+
+    assert result.rating.version == "new"
+    assert result.rating.gain > 0.3
+    assert result.evidence["newest"]["gain"] == result.rating.gain
+
+
 def test_what_was_done_is_plain_json() -> None:
     labelled = rows()
 
