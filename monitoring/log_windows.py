@@ -150,11 +150,26 @@ class Windows:
         logged = self.log.rows(self.model, start_us, end_us, self.schema, known_by=known_by_us)
         rows = logged.rows
         if requested:
-            drawn, weights = self._drawn(start_us, end_us, known_by_us, aside, requested)
-            chosen = {name for name, is_chosen in zip(drawn.ids, evenly(drawn.ids, weights.relative).tolist(), strict=True) if is_chosen}
-            is_chosen = np.fromiter(map(chosen.__contains__, logged.ids), np.bool_, len(rows))
-            rows = rows.unlabelled(~is_kept(rows.time_us, requested) & ~is_chosen)
+            rows = rows.unlabelled(~self._is_chosen(logged, start_us, end_us, known_by_us, aside, requested))
         return rows.take(is_kept(rows.time_us, aside))
+
+    def learnable_ids(
+        self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = (), requested: Sequence[Range] = ()
+    ) -> list[str]:
+        """Return the prediction ids of the rows with a label that `rows` has, in order."""
+        logged = self.log.rows(self.model, start_us, end_us, self.schema, labelled_only=True, known_by=known_by_us)
+        if requested:
+            logged = take(logged, self._is_chosen(logged, start_us, end_us, known_by_us, aside, requested))
+        return take(logged, is_kept(logged.rows.time_us, aside)).ids
+
+    def _is_chosen(  # 7 parameters: those of a range, and its rows
+        self, logged: LoggedRows, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range], requested: Sequence[Range]
+    ) -> npt.NDArray[np.bool_]:
+        """Return of which rows the label is learned from: of those in requested ranges, that stand for equally many rows."""
+        drawn, weights = self._drawn(start_us, end_us, known_by_us, aside, requested)
+        chosen = {name for name, is_chosen in zip(drawn.ids, evenly(drawn.ids, weights.relative).tolist(), strict=True) if is_chosen}
+        is_chosen = np.fromiter(map(chosen.__contains__, logged.ids), np.bool_, len(logged))
+        return np.asarray(is_kept(logged.rows.time_us, requested) | is_chosen, dtype=bool)
 
     def labelled(
         self, start_us: int, end_us: int, known_by_us: int, aside: Sequence[Range] = (), requested: Sequence[Range] = ()

@@ -21,7 +21,7 @@ from training.cards.markdown import write_card
 from training.cards.page import write_card_page
 from training.clock import from_us
 from training.compiling.compiling import prepare_serving
-from training.dataset.dataset import split_by_time, write_rows
+from training.dataset.dataset import fingerprint, split_by_time, write_rows
 from training.dataset.report import DataReport
 from training.errors import UnknownModelError
 from training.fitting.learning import Learned
@@ -103,7 +103,7 @@ def publish(  # 7 parameters: what was learned, from what, how, where to, and wh
         report=_report(fitted, report, serving.to_dict(), breaks),
         parent=destination.parent or _champion(registry, spec.model),
         rows_digest=digest,
-        data_fingerprint=digest,
+        data_fingerprint=digest or fingerprint(rows),
         metrics={name: e.to_dict() for name, e in fitted.evaluation.overall.items()},
         params=fitted.params,
         durations=durations,

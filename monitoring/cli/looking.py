@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: status, versions, show, ledger, verdicts, performance, compare, episodes, report."""
+"""Verbs that look and change nothing: status, versions, show, ledger, why, verdicts, performance, compare, episodes, report."""
 
 from __future__ import annotations
 
@@ -121,6 +121,38 @@ def ledger_verb(bench: Workbench, limit: int, model: str | None, screen: Screen)
     if not screen.as_json:
         rows = [{**row, "why": str(row["why"]).partition("\n")[0]} for row in rows]
     screen.rows("ledger", rows, ["seq", "at", "model", "action", "version", "previous", "who", "why"])
+
+
+@click.command("why")
+@click.argument("name")
+@model_option
+@screen_option
+@click.pass_obj
+def why_verb(bench: Workbench, name: str, model: str | None, screen: Screen) -> None:
+    """Say why NAME is as it is: a version, a slot or a verdict, a quarantine, or a prediction.
+
+    Of a version or a verdict: the rows, the numbers with where the decision would turn, how long it took. Of a prediction: who answered,
+    the label, and which trainings, gates and weighings used its row, or why none did. NAME is a version or an alias, the time of a slot
+    or its day, a kind of verdict (the last of it), the name of a quarantine, a prediction id or one of the caller's own.
+
+    Example: evergreen why champion
+
+    Example: evergreen why 2024-10-03
+
+    Example: evergreen why order-1234 --json
+    """
+    from monitoring.explaining.sentences import sections
+    from monitoring.explaining.why import why
+
+    known = why(bench, bench.model_named(model), name)
+    if screen.as_json:
+        screen.facts("", known)
+        return
+    for part in sections(known):
+        if part.facts:
+            screen.facts(part.title, part.facts)
+        else:
+            screen.rows(part.title, part.rows)
 
 
 @click.command("verdicts")

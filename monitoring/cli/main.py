@@ -28,6 +28,7 @@ VERBS = {
     "versions": "looking",
     "show": "looking",
     "ledger": "looking",
+    "why": "looking",
     "verdicts": "looking",
     "performance": "looking",
     "compare": "looking",

@@ -15,8 +15,10 @@ from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import Times, ranges, take
 from monitoring.retraining.plan import Plan
 from monitoring.retraining.probation import judging_metric
+from monitoring.retraining.records import rows_of
 from monitoring.retraining.weighing import SQUARED, members_of, sibling_of, state_of
 from monitoring.stores import Stores
+from service.prediction_log.reading import LoggedRows
 from training.artifacts.artifact import Artifact, LoadedArtifact
 from training.artifacts.draft import HELD_OUT
 from training.artifacts.held_out import read_held_out
@@ -132,19 +134,9 @@ def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDe
     """
     assert plan.growth is not None
     newcomer, champion = stores.load(spec.model, version), stores.load(spec.model, plan.champion)
-    path = newcomer.path / HELD_OUT
-    content = from_text(path.read_bytes()) if path.exists() else {}
-    if "time_us" not in content:
-        raise ArtifactError(f"{version} kept no answers of its forerunner")
-    answers = read_held_out(content)[1]
-    windows = stores.windows(spec)
-    logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
-    in_log, in_answers = same_rows(logged.rows.time_us, np.array(content["time_us"], dtype=np.int64))
-    keep = np.zeros(len(logged), dtype=np.bool_)
-    keep[in_log] = True
-    logged = take(logged, keep)
+    logged, own, of = judged_rows(stores, spec, plan, newcomer)
     place = place_of(present(stores, champion), str(plan.growth["family"]))
-    rows, own = LabelledRows(logged.rows.time_us, logged.rows.labels, logged.weights), answers.take(in_answers)
+    rows = LabelledRows(logged.rows.time_us, logged.rows.labels, logged.weights)
     is_squared = spec.judged_by.name in SQUARED
     points = cross_fitted(own, rows, is_squared=is_squared) if spec.training.is_mapped else (None, None)
     forerunner = by_halves(own, points)
@@ -155,7 +147,29 @@ def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDe
     segments = {f"{name}={value}": mask for name in spec.segments for value, mask in parted(logged.rows.columns[name])}
     decision = judge_growth(before, after, rows, metric, weight=place.weight, segments=segments, rule=rule)
     point = fit_map(own, rows.y, weights=rows.weights, is_squared=is_squared) if spec.training.is_mapped else None
-    return replace(decision, evidence={**decision.evidence, "map": point})
+    digests = {"champion": champion.digest, "newcomer": newcomer.digest}
+    more = {"map": point, "judged": rows_of(logged.rows.time_us, of), "digests": digests}
+    return replace(decision, evidence={**decision.evidence, **more})
+
+
+def judged_rows(stores: Stores, spec: ModelSpec, plan: Plan, newcomer: LoadedArtifact) -> tuple[LoggedRows, Prediction, int]:
+    """Return the rows a growth is judged by, what its forerunner answered to them, and of how many they are: of many it kept some.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact kept no answers.
+    """
+    path = newcomer.path / HELD_OUT
+    content = from_text(path.read_bytes()) if path.exists() else {}
+    if "time_us" not in content:
+        raise ArtifactError(f"{newcomer.version} kept no answers of its forerunner")
+    windows = stores.windows(spec)
+    logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
+    in_log, in_answers = same_rows(logged.rows.time_us, np.array(content["time_us"], dtype=np.int64))
+    keep = np.zeros(len(logged), dtype=np.bool_)
+    keep[in_log] = True
+    return take(logged, keep), read_held_out(content)[1].take(in_answers), len(logged)
 
 
 def cross_fitted(answers: Prediction, rows: LabelledRows, *, is_squared: bool) -> tuple[Map | None, Map | None]:

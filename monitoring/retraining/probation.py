@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from monitoring.journal.probations import ProbationStep
 from monitoring.journal.tables import ProbationRecord
 from monitoring.judging.cohorts import Cohorts
 from monitoring.log_windows import of_generation, ranges, take
+from monitoring.retraining.records import rows_of
 from monitoring.stores import Stores
 from training.artifacts.manifest import generation_of
 from training.clock import duration_us
@@ -130,7 +131,9 @@ def _decide(stores: Stores, spec: ModelSpec, record: ProbationRecord, cohorts: C
     previous = stores.load(spec.model, record.previous).predictor.predict(judged.rows.columns)
     code = stores.registry.version(spec.model, record.version).manifest.get("code")
     metric = judging_metric(spec, judged.rows.labels, [judged.prediction, previous], code)
-    return decide_rollback(judged.prediction, previous, judged.rows.labels, metric, policy, number, judged.weights)
+    decision = decide_rollback(judged.prediction, previous, judged.rows.labels, metric, policy, number, judged.weights)
+    facts = {**rows_of(judged.rows.time_us), "known_by_us": cohorts.slot_us - 1}
+    return replace(decision, evidence={**decision.evidence, "judged": facts, "previous": record.previous})
 
 
 def judging_metric(spec: ModelSpec, y: Labels, predictions: Sequence[Prediction], code: Mapping[str, Any] | None) -> Metric:

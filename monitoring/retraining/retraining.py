@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from monitoring.log_windows import Range, is_of_generation, take
 from monitoring.notifying.announcements import Moment, changes, failing, promoted, rolled_back
 from monitoring.retraining import growing, probation
 from monitoring.retraining.plan import Plan, make_plan
+from monitoring.retraining.records import record_of, rows_of
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
@@ -187,8 +189,8 @@ class Retraining:
 
     def _conclude(self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan) -> Conclusion:
         """Judge the artifact a run registered against the champion its plan named; what is judged is what is promoted."""
-        registry, outbox = self.stores.registry, self.stores.journal.outbox
-        origin: dict[str, Any] = {"run": run.run_id, "attempt": run.attempt}
+        registry, outbox, began = self.stores.registry, self.stores.journal.outbox, time.perf_counter()
+        origin: dict[str, Any] = {"run": run.run_id, "attempt": run.attempt, "record": record_of(run, plan)}
         why = None if run.state == "done" else run.error or f"the run is {run.state}"
         moment = Moment(spec.model, plan.slot_us, plan.champion, "the champion stays" if why else "what it made was put to the gate")
         turn = outbox.announcing(turn, changes(moment, failing(moment, why, run.run_id), outbox.open_incidents(spec.model)))
@@ -204,10 +206,12 @@ class Retraining:
             else:
                 decision = gate(self.stores, spec, plan, version)
                 is_accepted, reason, evidence = decision.accepted, decision.reason, {**origin, **decision.evidence}
+            gate_seconds = round(time.perf_counter() - began, 3)
             if not is_accepted:
-                return self._refuse(turn, plan, version, reason, evidence)
+                return self._refuse(turn, plan, version, reason, {**evidence, "gate_seconds": gate_seconds})
             if plan.growth is not None:
                 version, evidence = self._let_in(turn, spec, run, plan, version, evidence)
+            evidence = {**evidence, "gate_seconds": gate_seconds}  # what is saved with a version does not depend on how fast this was
             cause = Cause(WHO, reason, evidence)
             is_watched = plan.growth is not None or spec.retraining.probation.looks
             moment = Moment(spec.model, plan.slot_us, plan.champion, "it is on probation" if is_watched else "")
@@ -273,7 +277,7 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
     windows, seen_us = stores.windows(spec), max(each.manifest.trained_through_us for each in (challenger, *rivals))
     logged = windows.labelled(plan.gate_start_us, plan.gate_end_us, plan.known_by_us, plan.without_labels, plan.requested)
     logged = take(logged, logged.rows.time_us > seen_us)
-    unseen = logged.rows
+    unseen, facts = logged.rows, {"judged": {**rows_of(logged.rows.time_us), "unseen_after_us": seen_us}}
     new = challenger.predictor.predict(unseen.columns)
     decision, old = _decided(spec, champion, challenger, new, logged)
     if decision.accepted and before is not None:
@@ -281,6 +285,8 @@ def gate(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> Decision:
         decision = replace(decision, evidence={**decision.evidence, "before": {"version": before, **second.evidence}})
         if not second.accepted:
             decision = decision.refused(f"{before}, which may still come back, is not beaten: {second.reason}")
+    digests = {"digests": {"champion": champion.digest, "challenger": challenger.digest}}
+    decision = replace(decision, evidence={**decision.evidence, **facts, **digests})
     if not len(unseen):
         return decision
     live = score(unseen.labels, new, spec.watched_by, weights=logged.weights)

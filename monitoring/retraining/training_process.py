@@ -156,10 +156,20 @@ def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]
     except EvergreenError as error:
         journal.fail_run(Turn(clock(), guard, attempt.token), run.run_id, str(error))
         raise
-    learned = result.made.rows
-    facts = {"version": result.version, "rows": len(learned), "first_us": int(learned.time_us[0]), "last_us": int(learned.time_us[-1])}
-    journal.finish_run(Turn(clock(), guard, attempt.token), run.run_id, facts)
+    journal.finish_run(Turn(clock(), guard, attempt.token), run.run_id, {"version": result.version, **learned_from(result)})
     return result.version
+
+
+def learned_from(result: TrainingResult) -> dict[str, Any]:
+    """Return which rows a version was fitted on: how many, from when to when, how many of them at the first moment, their fingerprint."""
+    times = result.made.rows.time_us
+    return {
+        "rows": len(times),
+        "first_us": int(times[0]),
+        "last_us": int(times[-1]),
+        "first_rows": int((times == times[0]).sum()),
+        "fingerprint": result.artifact.manifest.data_fingerprint,
+    }
 
 
 def refuse_changed_code(spec: ModelSpec, champion: str, manifest: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from monitoring.journal.leases import Turn
 from monitoring.judging.cohorts import Cohorts
 from monitoring.judging.verdict import Evidence, Verdict
 from monitoring.log_windows import Range, ranges, take
+from monitoring.retraining.records import within
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.artifacts.artifact import LoadedArtifact
@@ -63,12 +65,15 @@ class Weighed:
         Whether that is worth a version.
     why
         In a sentence.
+    seconds
+        How long that took.
     """
 
     members: tuple[Member, ...]
     is_new: bool
     why: str
     evidence: Mapping[str, Any]
+    seconds: float = 0.0
 
 
 def weigh(
@@ -80,11 +85,11 @@ def weigh(
     where the loop only notifies or is paused, or the model file says ``map: false`` of one member; and where too few labels are there,
     or a member cannot be asked.
     """
-    champion = stores.load(spec.model, evidence.champion)
+    champion, began = stores.load(spec.model, evidence.champion), time.perf_counter()
     members, has_maps = members_of(champion), spec.training.is_mapped
     if verdict.kind not in MAY_LEARN or verdict.is_dry or evidence.cohorts is None or (len(members) == 1 and not has_maps):
         return None, state
-    logged = rows_to_weigh_by(stores, spec, evidence.cohorts, [Range(span.start_us, span.end_us) for span in evidence.spans])
+    logged, chosen = rows_to_weigh_by(stores, spec, evidence.cohorts, [Range(span.start_us, span.end_us) for span in evidence.spans])
     if len(logged) < LEAST_ROWS:
         return None, state
     present = [member for member in members if member.version not in state.expelled]
@@ -118,6 +123,7 @@ def weigh(
     known = {name: probation.evidence for name, probation in probations.items()}
     shown = {
         **result.evidence,
+        **chosen,
         "growth_every_slots": cadence.slots,
         **({"probations": known} if known else {}),
         **({"expelled": harmful} if harmful else {}),
@@ -126,7 +132,8 @@ def weigh(
     out = tuple(one.version for one in members if one.version in (*state.expelled, *harmful))
     trials_after = {one.version: one.trial.to_dict() for one in result.members}
     after = WeighingState(int(rows.time_us[-1]), trials_after, still_open, out, cadence.to_dict())
-    return Weighed(weighed, result.has_moved or bool(harmful), _sentence(result, harmful), shown), after
+    seconds = round(time.perf_counter() - began, 3)
+    return Weighed(weighed, result.has_moved or bool(harmful), _sentence(result, harmful), shown, seconds), after
 
 
 def cadence_after(cadence: Cadence, result: Reweighed, *, is_degraded: bool, classes: tuple[str, ...] | None) -> Cadence:
@@ -189,8 +196,8 @@ def to_expel(members: Sequence[Member], answers: Sequence[Prediction], probation
     return harmful
 
 
-def rows_to_weigh_by(stores: Stores, spec: ModelSpec, cohorts: Cohorts, aside: Sequence[Range]) -> LoggedRows:
-    """Return the newest matured labelled rows that may be learned from."""
+def rows_to_weigh_by(stores: Stores, spec: ModelSpec, cohorts: Cohorts, aside: Sequence[Range]) -> tuple[LoggedRows, dict[str, Any]]:
+    """Return the newest matured labelled rows that may be learned from, and by what they were chosen."""
     windows, every_us, end_us = stores.windows(spec), duration_us(spec.watching.every), cohorts.covered_end_us or 0
     without = (*aside, *ranges((*cohorts.aside, *cohorts.uncovered)))
     requested, known_by_us = ranges(cohorts.by_requests), cohorts.slot_us - 1
@@ -199,7 +206,12 @@ def rows_to_weigh_by(stores: Stores, spec: ModelSpec, cohorts: Cohorts, aside: S
     chosen = newest_rows(times, every_us)
     start_us = int(times[chosen][0]) if len(times[chosen]) else end_us
     logged = windows.labelled(start_us, end_us, known_by_us, without, requested)
-    return take(logged, np.arange(len(logged)) % -(-len(logged) // MOST_ROWS) == 0) if len(logged) > MOST_ROWS else logged
+    one_in = max(1, -(-len(logged) // MOST_ROWS))
+    logged = take(logged, np.arange(len(logged)) % one_in == 0)
+    aside_of, uncovered = (*aside, *ranges(cohorts.aside)), ranges(cohorts.uncovered)
+    without_of = {"quarantined": within(aside_of, start_us, end_us), "uncovered": within(uncovered, start_us, end_us)}
+    requested_of = within(requested, start_us, end_us)
+    return logged, {"known_by_us": known_by_us, "one_in": one_in, "end_us": end_us, **without_of, "by_requests": requested_of}
 
 
 def carry_out(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, weighed: Weighed | None) -> str:
@@ -226,7 +238,7 @@ def carry_out(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, w
             now=turn.now,
             report=weighed.evidence,
         )
-        cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence})
+        cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence, "seconds": weighed.seconds})
         return registry.reweigh(artifact, expected=champion.version, cause=cause, now=turn.now, guard=turn.guard).version
     except (ArtifactError, RegistryError) as error:
         logger.error("%s: %s keeps its weights: %s", spec.model, champion.version, error)

@@ -82,6 +82,14 @@ def ambiguous_own_ids(connection: sa.Connection, model: str, own_ids: Iterable[s
     return ambiguous
 
 
+def ids_of(connection: sa.Connection, model: str, own_id: str, most: int) -> list[str]:
+    """Return the prediction ids of the rows that carry an own id, so many at most, the first predicted first."""
+    table = predictions.c
+    chosen = sa.select(table.id_prefix, table.row).where(table.model == model, table.own_id == own_id)
+    rows = connection.execute(chosen.order_by(table.event_us, table.arrived_us, table.id_prefix, table.row).limit(most))
+    return [f"{prefix}-{row}" for prefix, row in rows]
+
+
 def _names(connection: sa.Connection, layout: str) -> list[str]:
     content = connection.execute(sa.select(layouts.c.content).where(layouts.c.layout == layout)).scalar_one()
     names: list[str] = orjson.loads(content)["names"]

@@ -15,6 +15,7 @@ from service.count_ledger.counted_measures import CountedMeasures, Known, active
 from service.count_ledger.counts import LedgerRow, Wanted, read_buckets, read_ledger, read_rows_by_bucket, read_segments
 from service.prediction_log.forgetting import forget
 from service.prediction_log.labels import LabelItem, LabelResult, LabelRules, write_labels
+from service.prediction_log.own_ids import ids_of
 from service.prediction_log.reading import Arrived, LoggedPrediction, LoggedRows, read_arrivals, read_conflicts, read_prediction, read_rows
 from service.prediction_log.rolling_up import RollUp, roll_up
 from service.prediction_log.tables import (
@@ -157,6 +158,12 @@ class PredictionLog:
         self.prepare()
         with self._database.read() as connection:
             return read_prediction(connection, identity)
+
+    def ids_of(self, model: str, own_id: str, most: int = 10) -> list[str]:
+        """Return the prediction ids of the rows that a caller named so, the first predicted first."""
+        self.prepare()
+        with self._database.read() as connection:
+            return ids_of(connection, model, own_id, most)
 
     def watermark(self, model: str) -> int | None:
         """Return the model time, microseconds since 1970; None before the first row."""

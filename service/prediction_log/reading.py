@@ -51,7 +51,8 @@ class LoggedRows:
 class LoggedPrediction:
     """One row of the log: its features and prediction, when, by which version, and within which request and trace.
 
-    `request_id` and `trace_id` are None in rows from before they were recorded, `label` while there is none.
+    `request_id` and `trace_id` are None in rows from before they were recorded; `label`, and `labelled_us`, the model time at which it
+    came, while there is none; `late_us` where the row was in time, `own_id` where the caller gave none.
     """
 
     model: str
@@ -64,6 +65,9 @@ class LoggedPrediction:
     label: str | None
     request_id: str | None
     trace_id: str | None
+    own_id: str | None
+    labelled_us: int | None
+    late_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,9 @@ def read_prediction(connection: sa.Connection, identity: str) -> LoggedPredictio
         label=logged.label_true,
         request_id=logged.request_id,
         trace_id=logged.trace_id,
+        own_id=logged.own_id,
+        labelled_us=logged.labelled_us,
+        late_us=logged.late_us,
     )
 
 

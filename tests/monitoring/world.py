@@ -22,6 +22,7 @@ from monitoring.metrics import make_metrics
 from monitoring.retraining.training_process import Children
 from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores, open_stores
+from service.prediction_log.ids import IdMinter
 from service.prediction_log.labels import LabelItem, LabelRules
 from service.prediction_log.records import Record
 from service.prediction_log.tables import predictions
@@ -95,6 +96,8 @@ class World:
     machine_now: datetime = START
     sent: int = 0
     arrived_us: int = 0  # for retention by a monitor whose clock is not this world's
+    spool: str = "spool"
+    minter: IdMinter | None = None  # of prediction ids as the service makes them; without it they are short
     monitors: list[Watch] = field(default_factory=list)
 
     @property
@@ -145,7 +148,7 @@ class World:
         loaded = self.stores.load("rain", self.champion)
         prediction = loaded.predictor.predict(rows.columns)
         record = Record(
-            prefix=f"p{self.sent}",
+            prefix=f"p{self.sent}" if self.minter is None else self.minter.mint(0, spool=self.spool, seq=self.sent, n_rows=len(rows)),
             model="rain",
             version=loaded.version,
             bins_id=loaded.reference.bins.id,
@@ -159,7 +162,7 @@ class World:
         )
         facts, count = self.facts("rain", loaded.version), RowCounter([record], self.facts).count
         rules, first = {"rain": facts.rule}, {"rain": (facts.measures, facts.bucket_us)}
-        batch = DrainedBatch("spool", self.sent, self.sent + 1, self.sent, [record], count=count, rules=rules, first=first)
+        batch = DrainedBatch(self.spool, self.sent, self.sent + 1, self.sent, [record], count=count, rules=rules, first=first)
         self.sent += 1
         assert self.stores.log.commit_drained(batch, machine_now=self.machine_now)
 

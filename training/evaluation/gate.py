@@ -157,7 +157,7 @@ def decide(  # 8 parameters: two models, the rows they are judged on, and how
         How many rows each stands for, where labels were drawn.
     """
     judged = METRICS[metric] if isinstance(metric, str) else metric
-    digests = {"champion_model": champion_sha256, "challenger_model": challenger_sha256}
+    digests = {"champion_model": champion_sha256, "challenger_model": challenger_sha256, "wanted_rows": policy.rows}
     if champion_sha256 is not None and champion_sha256 == challenger_sha256:
         return _refused("the challenger is the champion: their fitted bytes are equal", len(y), judged, digests)
     if len(y) < policy.rows:
@@ -196,7 +196,7 @@ def decide_rollback(
     """
     judged = METRICS[metric] if isinstance(metric, str) else metric
     level = look_level(look, policy.looks, policy.level)
-    plan = {"look": look, "looks": policy.looks}
+    plan = {"look": look, "looks": policy.looks, "wanted_rows": look * policy.rows}
     if len(y) < look * policy.rows:
         return _refused(f"too few rows for look {look}: {len(y)} of {look * policy.rows}", len(y), judged, plan)
     return _compare((current, previous), y, judged, level, 0.0, plan, weights)

@@ -344,17 +344,19 @@ def test_model_time_can_be_moved_by_hand(log: PredictionLog, write: Write) -> No
 
 
 def test_request_and_trace_are_kept_with_every_row_of_their_request(log: PredictionLog) -> None:
-    one = replace(record(0, [10, 20]), request_id="r-1", trace_id="t" * 32)
+    one = replace(record(0, [10, 20]), request_id="r-1", trace_id="t" * 32, own_ids=["order-1", "order-2"])
     log.commit_drained(DrainedBatch(SPOOL, 0, 10, 0, [one]), machine_now=NOW)
     log.label("bikes", [LabelItem("no", id=parsed(f"{one.prefix}-1"))], NOW, rules=RULES)
 
     predictions_of_it = [log.prediction(f"{one.prefix}-{row}") for row in range(3)]
 
+    answer, request = ("yes", {"no": 0.25, "yes": 0.75}), ("r-1", "t" * 32)
     assert predictions_of_it == [
-        LoggedPrediction("bikes", "v1", 10_000, 10, {"x": 10.0, "word": "a"}, "yes", {"no": 0.25, "yes": 0.75}, None, "r-1", "t" * 32),
-        LoggedPrediction("bikes", "v1", 10_000, 20, {"x": 20.0, "word": None}, "yes", {"no": 0.25, "yes": 0.75}, "no", "r-1", "t" * 32),
+        LoggedPrediction("bikes", "v1", 10_000, 10, {"x": 10.0, "word": "a"}, *answer, None, *request, "order-1", None, None),
+        LoggedPrediction("bikes", "v1", 10_000, 20, {"x": 20.0, "word": None}, *answer, "no", *request, "order-2", 20, None),
         None,
     ]
+    assert [log.ids_of("bikes", name) for name in ("order-2", "order-3")] == [[f"{one.prefix}-1"], []]
 
 
 @pytest.mark.parametrize("identity", ["", "-", "-0", "abc", "abc-", "abc-x", "abc-9999999999", "abc-99999999999999999999", "abc-0"])

@@ -148,6 +148,7 @@ def test_the_evidence_says_what_was_compared() -> None:
         "metric": "mae",
         "champion_model": "a",
         "challenger_model": "b",
+        "wanted_rows": 200,
         "champion_score": decision.champion_score,
         "challenger_score": decision.challenger_score,
         "gain": difference.estimate,
@@ -421,6 +422,7 @@ def test_a_refusal_is_evidence_too(rows: int, digests: tuple[str | None, str | N
         "metric": "mae",
         "champion_model": champion,
         "challenger_model": challenger,
+        "wanted_rows": rows,
     }
 
 
@@ -450,7 +452,8 @@ def test_a_look_is_taken_at_its_rows_and_at_its_part_of_the_level(look: int, row
     }  # fmt: skip
     assert (decision.accepted, decision.reason) == (is_taken, reason)
     assert decision.evidence == {
-        "accepted": is_taken, "reason": reason, "n": 200, "metric": "mae", "look": look, "looks": 4, **(scores if is_taken else {}),
+        "accepted": is_taken, "reason": reason, "n": 200, "metric": "mae", "look": look, "looks": 4, "wanted_rows": look * rows,
+        **(scores if is_taken else {}),
     }  # fmt: skip
 
 
