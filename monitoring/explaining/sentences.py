@@ -155,12 +155,7 @@ def _rows(rows: Known) -> list[str]:
 
 
 def _seconds(evidence: Known) -> str:
-    known = {
-        "training": (evidence.get("record") or {}).get("training_seconds"),
-        "gate": evidence.get("gate_seconds"),
-        "weighing": evidence.get("seconds"),
-    }
-    return ", ".join(f"{name} {value:.1f}" for name, value in known.items() if value is not None)
+    return ", ".join(f"{name} {value:.1f}" for name, value in (evidence.get("seconds") or {}).items() if value is not None)
 
 
 def _verdict(known: Known) -> list[Section]:

@@ -14,7 +14,7 @@ MICROSECONDS = 1e6
 
 
 def record_of(run: Run, plan: Plan) -> dict[str, Any]:
-    """Return which rows a retraining run learned from and kept for the gate, as of when, without which, and how long it took."""
+    """Return which rows a retraining run learned from and kept for the gate, as of when, and without which."""
     start_us, end_us = plan.log_start_us, max(plan.log_end_us, plan.gate_end_us)
     return {
         "learned": {
@@ -28,8 +28,12 @@ def record_of(run: Run, plan: Plan) -> dict[str, Any]:
         "quarantined": within(plan.aside, start_us, end_us),
         "uncovered": within(plan.uncovered, start_us, end_us),
         "by_requests": within(plan.requested, start_us, end_us),
-        "training_seconds": None if run.ended_us is None else round((run.ended_us - run.started_us) / MICROSECONDS, 3),
     }
+
+
+def seconds_of(run: Run) -> float | None:
+    """Return how long a run took by the machine's clock; None while it is not over."""
+    return None if run.ended_us is None else round((run.ended_us - run.started_us) / MICROSECONDS, 3)
 
 
 def rows_of(times: Times, of: int | None = None) -> dict[str, Any]:

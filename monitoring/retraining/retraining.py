@@ -19,7 +19,7 @@ from monitoring.log_windows import Range, is_of_generation, take
 from monitoring.notifying.announcements import Moment, changes, failing, promoted, rolled_back
 from monitoring.retraining import growing, probation
 from monitoring.retraining.plan import Plan, make_plan
-from monitoring.retraining.records import record_of, rows_of
+from monitoring.retraining.records import record_of, rows_of, seconds_of
 from monitoring.retraining.training_process import Children
 from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
@@ -195,7 +195,8 @@ class Retraining:
         moment = Moment(spec.model, plan.slot_us, plan.champion, "the champion stays" if why else "what it made was put to the gate")
         turn = outbox.announcing(turn, changes(moment, failing(moment, why, run.run_id), outbox.open_incidents(spec.model)))
         if why is not None:
-            registry.record(spec.model, "failed", cause=Cause(WHO, why[:500], origin), now=turn.now, guard=turn.guard)
+            cause = Cause(WHO, why[:500], {**origin, "seconds": {"training": seconds_of(run)}})
+            registry.record(spec.model, "failed", cause=cause, now=turn.now, guard=turn.guard)
             return Conclusion("failed", why)
         version = str(run.result["version"])
         origin |= {"slot": from_us(plan.slot_us).isoformat(), "trigger": plan.trigger}
@@ -206,12 +207,12 @@ class Retraining:
             else:
                 decision = gate(self.stores, spec, plan, version)
                 is_accepted, reason, evidence = decision.accepted, decision.reason, {**origin, **decision.evidence}
-            gate_seconds = round(time.perf_counter() - began, 3)
+            seconds = {"seconds": {"training": seconds_of(run), "gate": round(time.perf_counter() - began, 3)}}
             if not is_accepted:
-                return self._refuse(turn, plan, version, reason, {**evidence, "gate_seconds": gate_seconds})
+                return self._refuse(turn, plan, version, reason, {**evidence, **seconds})
             if plan.growth is not None:
                 version, evidence = self._let_in(turn, spec, run, plan, version, evidence)
-            evidence = {**evidence, "gate_seconds": gate_seconds}  # what is saved with a version does not depend on how fast this was
+            evidence = {**evidence, **seconds}  # what is saved with a version does not depend on how fast this was
             cause = Cause(WHO, reason, evidence)
             is_watched = plan.growth is not None or spec.retraining.probation.looks
             moment = Moment(spec.model, plan.slot_us, plan.champion, "it is on probation" if is_watched else "")

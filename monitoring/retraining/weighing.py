@@ -238,7 +238,7 @@ def carry_out(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, w
             now=turn.now,
             report=weighed.evidence,
         )
-        cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence, "seconds": weighed.seconds})
+        cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence, "seconds": {"weighing": weighed.seconds}})
         return registry.reweigh(artifact, expected=champion.version, cause=cause, now=turn.now, guard=turn.guard).version
     except (ArtifactError, RegistryError) as error:
         logger.error("%s: %s keeps its weights: %s", spec.model, champion.version, error)

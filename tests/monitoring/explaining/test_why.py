@@ -235,7 +235,7 @@ def test_a_version_says_from_which_rows_it_was_made_and_weighed(bench: Workbench
     assert [one["action"] for one in known["decisions"]] == ["promote", "reweigh"]
     assert weighing["numbers"][0]["value"] > weighing["numbers"][0]["turns_at"] == 0.01
     assert weighing["rows"]["quarantined"] == [[QUARANTINED * DAY_US, (QUARANTINED + 1) * DAY_US]]
-    assert weighing["evidence"]["seconds"] > 0
+    assert weighing["evidence"]["seconds"]["weighing"] > 0
 
 
 @pytest.mark.parametrize(
