@@ -130,6 +130,8 @@ class TrainingPolicy:
     costs
         What it costs to decide a class (column) where another is true (row), in the order of the declared classes; None where
         the most probable class is decided.
+    threshold
+        From which probability on the positive of two classes is decided; None has it chosen where the metric counts labels.
     search
         What finds the settings: ``halving`` of some that are drawn at the start, or the sampler of ``optuna``, one after another.
     members
@@ -149,6 +151,7 @@ class TrainingPolicy:
     class_weight: Literal["balanced"] | None = None
     half_life: timedelta | None = None
     costs: tuple[tuple[float, ...], ...] | None = None
+    threshold: float | None = None
     split: Literal["time", "random"] = "time"
     search: Literal["halving", "optuna"] = "halving"
     members: int = 1

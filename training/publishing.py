@@ -25,7 +25,6 @@ from training.dataset.dataset import fingerprint, split_by_time, write_rows
 from training.dataset.report import DataReport
 from training.errors import UnknownModelError
 from training.fitting.learning import Learned
-from training.fitting.refitting import Refit
 from training.learnable_rows import LearnableRows
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.own_code import Code, imported_code
@@ -86,7 +85,7 @@ def publish(  # 7 parameters: what was learned, from what, how, where to, and wh
     digest = write_rows(rows, spec.schema, home.rows)[0] if stores_rows else None
     breaks = _breaks(registry, spec)
     own = _own_code(fitted, spec)
-    card, page = _cards(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=_making(own, fitted.refit, reference), now=now)
+    card, page = _cards(spec, fitted, report, serving=serving.sentence, breaks=breaks, more=_making(own, fitted, reference), now=now)
     search, first, last = fitted.search, int(rows.time_us[0]), int(rows.time_us[-1])
     durations["profile"] = time.perf_counter() - began - durations["compile"]
     draft = Draft(
@@ -169,9 +168,10 @@ def _reference(fitted: Learned, checked: LearnableRows, spec: ModelSpec) -> Refe
     return build_reference(checked.seen, spec.schema, spec.watching, answered)
 
 
-def _making(own: Mapping[str, Code], refit: Refit | None, reference: Reference) -> list[str]:
+def _making(own: Mapping[str, Code], fitted: Learned, reference: Reference) -> list[str]:
     lines = [f"own code: {name}: {code.sentence}" for name, code in own.items()]
-    lines += [] if refit is None else [f"retraining: {refit.sentence}"]
+    lines += [] if fitted.refit is None else [f"retraining: {fitted.refit.sentence}"]
+    lines += [f"deciding: {fitted.deciding}"] if fitted.deciding else []
     return [*lines, *reference.measures.moving]
 
 
@@ -215,6 +215,7 @@ def _report(fitted: Learned, report: DataReport, serving: dict[str, Any], breaks
         "importance": None if fitted.importances is None else fitted.importances.to_dict(),
         "search": fitted.search.to_dict() if fitted.search else None,
         "calibration": fitted.calibration,
+        **({"deciding": fitted.deciding} if fitted.deciding else {}),
         "serving": serving,
         "breaks": list(breaks),
     }

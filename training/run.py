@@ -18,10 +18,10 @@ from training.evaluation.curves import curves_of
 from training.evaluation.scores import evaluate
 from training.fitting.candidates import baseline
 from training.fitting.imported import IMPORTED, kind_of, take_imported
-from training.fitting.learning import IMPORTANCE_SECONDS, Growth, Learned, choose, learn, learn_member, weighed
+from training.fitting.learning import IMPORTANCE_SECONDS, Growth, Learned, choose, guess, learn, learn_member, weighed
 from training.fitting.proposals import load_optuna
 from training.fitting.refitting import try_refit
-from training.fitting.search import chosen_before, fit, refuse_useless
+from training.fitting.search import chosen_before, refuse_useless
 from training.learnable_rows import LearnableRows, learnable_rows
 from training.mixing.families import window_rows
 from training.model_file.model_spec import ModelSpec
@@ -208,12 +208,13 @@ def wrap_imported(  # 9 parameters: the public call, all but three of them optio
     checked = learnable_rows(rows, spec)
     older, newest = split_by_time(checked.rows, spec.training.holdout)
     model, answers = take_imported(pipeline, newest, spec.schema, spec.costs)
-    constant = fit(baseline(0, spec.costs), older, spec.schema).predict(newest.columns)
+    if (threshold := spec.training.threshold) is not None:
+        model, answers = replace(model, threshold=threshold), answers.decided(threshold)
     fitted = Learned(
         model,
         answers,
         evaluate(newest, answers, spec.schema, spec.segments, spec.more_metrics),
-        evaluate(newest, constant, spec.schema, more=spec.more_metrics),
+        evaluate(newest, guess(older, newest, spec), spec.schema, more=spec.more_metrics),
         f"{IMPORTED}{kind_of(pipeline)}",
         "as imported",
         {},

@@ -140,8 +140,9 @@ def judge(stores: Stores, spec: ModelSpec, plan: Plan, version: str) -> GrowthDe
     is_squared = spec.judged_by.name in SQUARED
     points = cross_fitted(own, rows, is_squared=is_squared) if spec.training.is_mapped else (None, None)
     forerunner = by_halves(own, points)
-    before = mix([logged.prediction], [1.0], spec.costs)
-    after = mix([logged.prediction, forerunner], [1.0 - place.weight, place.weight], spec.costs)
+    threshold = threshold_of(spec, champion)
+    before = mix([logged.prediction], [1.0], spec.costs, threshold)
+    after = mix([logged.prediction, forerunner], [1.0 - place.weight, place.weight], spec.costs, threshold)
     metric = judging_metric(spec, logged.rows.labels, [before, after], newcomer.manifest.code)
     rule = GrowthRule(spec.retraining.gate.level, spec.retraining.gate.rows)
     segments = {f"{name}={value}": mask for name in spec.segments for value, mask in parted(logged.rows.columns[name])}
@@ -170,6 +171,11 @@ def judged_rows(stores: Stores, spec: ModelSpec, plan: Plan, newcomer: LoadedArt
     keep = np.zeros(len(logged), dtype=np.bool_)
     keep[in_log] = True
     return take(logged, keep), read_held_out(content)[1].take(in_answers), len(logged)
+
+
+def threshold_of(spec: ModelSpec, champion: LoadedArtifact) -> float | None:
+    """Return the threshold a version that follows a champion begins with: the model file's, or the champion's where it is chosen."""
+    return champion.manifest.threshold if spec.chooses_threshold else spec.training.threshold
 
 
 def cross_fitted(answers: Prediction, rows: LabelledRows, *, is_squared: bool) -> tuple[Map | None, Map | None]:
@@ -265,4 +271,5 @@ def save_grown(stores: Stores, spec: ModelSpec, plan: Plan, members: Sequence[Me
         key=load_or_make_key(stores.home.signing_key),
         now=now,
         report=report,
+        threshold=threshold_of(spec, champion),
     )

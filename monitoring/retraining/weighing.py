@@ -20,7 +20,7 @@ from monitoring.stores import Stores
 from service.prediction_log.reading import LoggedRows
 from training.artifacts.artifact import LoadedArtifact
 from training.artifacts.manifest import generation_of
-from training.artifacts.members import Member
+from training.artifacts.members import ALL, Member
 from training.artifacts.mixtures import save_mixture
 from training.artifacts.signing import load_or_make_key
 from training.clock import duration_us, from_us
@@ -30,14 +30,13 @@ from training.mixing.labelled_rows import OLDEST_SLOTS, LabelledRows, newest_row
 from training.mixing.map_trials import MapTrial
 from training.mixing.maps import LEAST_ROWS, mapped
 from training.mixing.member_probation import MemberProbation, differences
-from training.mixing.reweighing import MemberState, Reweighed, reweigh
+from training.mixing.reweighing import Deciding, MemberState, Reweighed, reweigh
 from training.model_file.model_spec import ModelSpec
 from training.registry.tables import Cause
 from training.schema.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 WHO = "monitor"
-ALL = "all"  # the family of a version that is no mixture
 SQUARED = ("rmse", "r2")  # metrics that count squared errors
 MAY_LEARN = ("keep", "watch", "retrain", "quarantine")  # the verdicts after which labels are learned from; broken rows never are
 MOST_ROWS = 20_000  # that are weighed by: of more every k-th
@@ -67,6 +66,8 @@ class Weighed:
         In a sentence.
     seconds
         How long that took.
+    threshold
+        From which probability on the positive of two classes is decided; None where the most probable or the cheapest class is.
     """
 
     members: tuple[Member, ...]
@@ -74,6 +75,7 @@ class Weighed:
     why: str
     evidence: Mapping[str, Any]
     seconds: float = 0.0
+    threshold: float | None = None
 
 
 def weigh(
@@ -82,12 +84,13 @@ def weigh(
     """Learn the maps and weights of a champion's members from the newest mature labels; return them, and what to hand on.
 
     First a member on probation that is proven to harm is expelled. None where nothing may be learned: in a blind slot,
-    where the loop only notifies or is paused, or the model file says ``map: false`` of one member; and where too few labels are there,
-    or a member cannot be asked.
+    where the loop only notifies or is paused, or the model file says ``map: false`` of one member and no threshold is chosen; and where too
+    few labels are there, or a member cannot be asked.
     """
     champion, began = stores.load(spec.model, evidence.champion), time.perf_counter()
     members, has_maps = members_of(champion), spec.training.is_mapped
-    if verdict.kind not in MAY_LEARN or verdict.is_dry or evidence.cohorts is None or (len(members) == 1 and not has_maps):
+    is_fixed = len(members) == 1 and not has_maps and not spec.chooses_threshold
+    if verdict.kind not in MAY_LEARN or verdict.is_dry or evidence.cohorts is None or is_fixed:
         return None, state
     logged, chosen = rows_to_weigh_by(stores, spec, evidence.cohorts, [Range(span.start_us, span.end_us) for span in evidence.spans])
     if len(logged) < LEAST_ROWS:
@@ -102,6 +105,7 @@ def weigh(
     probations = look(present, answers, rows, state)
     harmful = to_expel(present, answers, probations)
     stay = [place for place, member in enumerate(present) if member.version not in harmful]
+    present_threshold = champion.manifest.threshold
     trials = {name: MapTrial.from_dict(stored) for name, stored in state.trials.items()}
     result = reweigh(
         [state_of(present[place], trials.get(present[place].version)) for place in stay],
@@ -110,6 +114,7 @@ def weigh(
         weighed_through_us=state.through_us,
         is_squared=spec.judged_by.name in SQUARED,
         has_maps=has_maps,
+        deciding=Deciding(spec.judged_by, present_threshold) if spec.chooses_threshold else None,
     )
     is_degraded = evidence.performance is not None and evidence.performance.is_degraded
     cadence = cadence_after(Cadence.from_dict(state.cadence), result, is_degraded=is_degraded, classes=answers[0].classes)
@@ -133,7 +138,9 @@ def weigh(
     trials_after = {one.version: one.trial.to_dict() for one in result.members}
     after = WeighingState(int(rows.time_us[-1]), trials_after, still_open, out, cadence.to_dict())
     seconds = round(time.perf_counter() - began, 3)
-    return Weighed(weighed, result.has_moved or bool(harmful), _sentence(result, harmful), shown, seconds), after
+    threshold = present_threshold if result.choice is None else result.choice.threshold
+    is_new = result.has_moved or bool(harmful)
+    return Weighed(weighed, is_new, _sentence(result, harmful), shown, seconds, threshold), after
 
 
 def cadence_after(cadence: Cadence, result: Reweighed, *, is_degraded: bool, classes: tuple[str, ...] | None) -> Cadence:
@@ -237,6 +244,7 @@ def carry_out(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, w
             key=load_or_make_key(stores.home.signing_key),
             now=turn.now,
             report=weighed.evidence,
+            threshold=weighed.threshold,
         )
         cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence, "seconds": {"weighing": weighed.seconds}})
         return registry.reweigh(artifact, expected=champion.version, cause=cause, now=turn.now, guard=turn.guard).version
@@ -253,6 +261,8 @@ def _next_number(stores: Stores, model: str, generation: str) -> int:
 
 def _sentence(result: Reweighed, expelled: Sequence[str]) -> str:
     evidence, out = result.evidence, "".join(f"{name} is proven to harm and left out; " for name in expelled)
+    if result.choice is not None and result.choice.has_moved:
+        out += f"positive from a probability of {result.choice.threshold:.4g} on; "
     if evidence["loss_before"] is None:
         return f"{out}weighed by {evidence['rows']} rows"
     losses = f"{evidence['loss']} {evidence['loss_before']:.4g} before, {evidence['loss_after']:.4g} with what was learned from them"

@@ -309,7 +309,9 @@ def _load(folder: Path, manifest: Manifest, members: Mapping[str, Manifest], how
 def _mixed(folder: Path, manifest: Manifest, loaded: Sequence[LoadedArtifact], how: _How) -> LoadedArtifact:
     """Return a version of members that are loaded; made with other library versions, it must answer its golden rows here."""
     schema = Schema.from_dict(manifest.schema)
-    predictor = together(manifest.members or (), {each.digest: each for each in loaded}, schema, (folder / SPEC).read_text())
+    predictor = together(
+        manifest.members or (), {each.digest: each for each in loaded}, schema, (folder / SPEC).read_text(), manifest.threshold
+    )
     of_members = tuple(dict.fromkeys(warning for each in loaded for warning in each.warnings))
     version = LoadedArtifact(
         folder, manifest, folder.name, schema, None, of_members, how.asks_in_child, members=tuple(loaded), mixture=predictor
@@ -322,7 +324,9 @@ def _mixed(folder: Path, manifest: Manifest, loaded: Sequence[LoadedArtifact], h
     return replace(version, warnings=tuple(dict.fromkeys((*of_members, *more))))
 
 
-def together(members: Sequence[Member], loaded: Mapping[str, LoadedArtifact], schema: Schema, spec_text: str) -> CompiledModel | Mixture:
+def together(
+    members: Sequence[Member], loaded: Mapping[str, LoadedArtifact], schema: Schema, spec_text: str, threshold: float | None = None
+) -> CompiledModel | Mixture:
     """Return what members answer together.
 
     Parameters
@@ -331,6 +335,8 @@ def together(members: Sequence[Member], loaded: Mapping[str, LoadedArtifact], sc
         Each of them by its digest.
     spec_text
         The model file, which says what wrong decisions cost.
+    threshold
+        From which probability on the positive of two classes is decided; None decides the most probable, or the cheapest.
 
     Raises
     ------
@@ -339,7 +345,7 @@ def together(members: Sequence[Member], loaded: Mapping[str, LoadedArtifact], sc
     """
     costs = parse_spec(spec_text, stored=True).costs if schema.is_classification else None
     try:
-        return mix([_part(member, loaded[member.digest]) for member in members], schema, costs)
+        return mix([_part(member, loaded[member.digest]) for member in members], schema, costs, threshold)
     except ValueError as error:
         raise ArtifactError(f"its members cannot answer together: {error}") from error
 

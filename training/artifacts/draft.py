@@ -122,6 +122,7 @@ def manifest_of(draft: Draft, files: Mapping[str, FileEntry], now: datetime, lib
         bins_id=draft.reference.measures.id,
         model_sha256=files[MODEL].sha256,
         files=files,
+        threshold=draft.model.threshold,
         **{name: getattr(draft, name) for name in (*shared, *search)},
     )
 

@@ -16,7 +16,7 @@ from training.own_code import Code
 
 LIBRARIES = ("scikit-learn", "numpy", "joblib", "scipy")
 # Fields that older manifests do not have: left out where they hold nothing, so that digests stay.
-_LATER = ("code", "original", "asked", "members", "weighed_through_us", "generation", "reweighed")
+_LATER = ("code", "original", "asked", "members", "weighed_through_us", "generation", "reweighed", "threshold")
 _TIMES = ("created", "data_start", "data_end")
 
 
@@ -51,7 +51,7 @@ class Manifest:
     metrics
         Hold-out metrics, name to {value, low, high, n}.
     model_sha256
-        SHA-256 of the fitted model's bytes; of a version of members that of their canonical bytes.
+        SHA-256 of the fitted model's bytes; of a version of members that of their canonical bytes, with the threshold where there is one.
     code
         The code of each candidate of a user's own, by name; None without any.
     original
@@ -66,6 +66,8 @@ class Manifest:
         The first version with these members; None where this is it.
     reweighed
         Which reweigh of its generation this is, from 1; None for the first version of one.
+    threshold
+        From which probability on the positive of two classes is decided; None where the most probable class or the cheapest one is.
     """
 
     model: str
@@ -97,6 +99,7 @@ class Manifest:
     weighed_through_us: int | None = None
     generation: str | None = None
     reweighed: int | None = None
+    threshold: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; times as microseconds since the epoch."""
@@ -127,6 +130,7 @@ class Manifest:
             if values.get("members") is not None:
                 values["members"] = tuple(map(Member.from_dict, values["members"]))
                 refuse_wrong(values["members"])
+            _refuse_wrong_threshold(values.get("threshold"))
             return cls(**{**values, **times, "files": files})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise TamperedArtifactError(f"manifest.json is not a manifest: {error}") from error
@@ -154,6 +158,11 @@ class Manifest:
     def named(self, digest: str) -> str:
         """Return the name of the version, where its digest is known."""
         return version_name(self.created, digest) if self.reweighed is None else f"{self.generation}.{self.reweighed:04}"
+
+
+def _refuse_wrong_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"the threshold is {threshold!r}, wanted a number from 0 to 1")
 
 
 def version_name(created: datetime, digest: str) -> str:

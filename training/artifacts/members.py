@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from training.clock import from_us
+from training.schema.schema import Schema
+
 Map = tuple[float, float]
+ALL = "all"
+"""The family of a version that is no mixture."""
 NEAR_ONE = 1e-9
 _VERSION, _DIGEST = re.compile(r"\d{8}T\d{6}Z-([0-9a-f]{12})"), re.compile(r"[0-9a-f]{64}")
 
@@ -95,6 +100,26 @@ def refuse_wrong(members: Sequence[Member]) -> None:
     total = math.fsum(member.weight for member in members)
     if abs(total - 1.0) > NEAR_ONE:
         raise ValueError(f"the weights of the members add up to {total:.12g}, wanted 1")
+
+
+def shown(
+    members: Sequence[Member], *, generation: str, weighed_through_us: int | None, threshold: float | None, schema: Schema
+) -> dict[str, Any]:
+    """Return what answers in a version as plain JSON values for people and programs: the same wherever it is asked for.
+
+    Times are ISO 8601, None where the model has none.
+    """
+
+    def moment(us: int | None) -> str | None:
+        return None if us is None or not schema.is_dated(us) else from_us(us).isoformat()
+
+    def line(member: Member) -> dict[str, Any]:
+        point = None if member.map is None else {"slope": member.map[0], "intercept": member.map[1]}
+        named = {"version": member.version, "digest": member.digest, "family": member.family}
+        return {**named, "trained_through": moment(member.trained_through_us), "weight": member.weight, "map": point}
+
+    through, lines = moment(weighed_through_us), [line(member) for member in members]
+    return {"generation": generation, "weighed_through": through, "threshold": threshold, "members": lines}
 
 
 def newest(members: Sequence[Member]) -> Member:

@@ -24,7 +24,7 @@ from training.schema.schema import Schema
 _HEADINGS = ("member", "family", "trained through", "weight", "map")
 
 
-def save_mixture(  # 11 parameters: the public call, all but two of them options by name
+def save_mixture(  # 12 parameters: the public call, all but two of them options by name
     members: Sequence[Member],
     loaded: Mapping[str, LoadedArtifact],
     *,
@@ -37,6 +37,7 @@ def save_mixture(  # 11 parameters: the public call, all but two of them options
     key: bytes,
     now: datetime,
     report: Mapping[str, Any] | None = None,
+    threshold: float | None = None,
 ) -> Artifact:
     """Write a version of members to `home_artifacts/<model>/<version>`, whole and signed or not at all.
 
@@ -62,6 +63,8 @@ def save_mixture(  # 11 parameters: the public call, all but two of them options
         Machine time; the version is named by it.
     report
         How it came to weights and maps; under ``mixture`` in its report.
+    threshold
+        From which probability on the positive of two classes is decided; None decides the most probable, or the cheapest.
 
     Raises
     ------
@@ -76,12 +79,12 @@ def save_mixture(  # 11 parameters: the public call, all but two of them options
     for member in members:
         _refuse_other(member, _loaded(member, loaded), last)
     schema = Schema.from_dict(last.manifest.schema)
-    predictor = together(members, loaded, schema, spec_text)
+    predictor = together(members, loaded, schema, spec_text, threshold)
     cost = Cost.total([loaded[member.digest].cost for member in members])
     serving = {"engine": "mixture", "cost": None if cost is None else cost.to_dict()}
     contents = {
         GOLDEN: to_bytes(answered(predictor, last.golden.rows, schema).to_dict()),
-        CARD: (_section(last.manifest.model, members, schema, cost) + last.card).encode(),
+        CARD: (_section(last.manifest.model, members, schema, _together(cost, threshold)) + last.card).encode(),
         SPEC: spec_text.encode(),
         REPORT: to_bytes({**last.report, "serving": serving, "mixture": report or {}}),
     }
@@ -91,10 +94,11 @@ def save_mixture(  # 11 parameters: the public call, all but two of them options
         parent=parent,
         libraries=current_libraries(),
         durations={},
-        model_sha256=digest_of(to_bytes([member.to_dict() for member in members])),
+        model_sha256=digest_of(_answering(members, threshold)),
         files={name: FileEntry(digest_of(content), len(content)) for name, content in contents.items()},
         members=tuple(members),
         weighed_through_us=weighed_through_us,
+        threshold=threshold,
         reweighed=reweighed,
         generation=generation or (members[0].version if len(members) == 1 else None),
     )
@@ -106,6 +110,18 @@ def save_mixture(  # 11 parameters: the public call, all but two of them options
 
     path, _ = save_whole(manifest.model, home_artifacts, key, fill)
     return Artifact(path, manifest, manifest.digest)
+
+
+def _answering(members: Sequence[Member], threshold: float | None) -> bytes:
+    """Return the canonical bytes of all that a version of members answers by."""
+    stored = [member.to_dict() for member in members]
+    return to_bytes(stored if threshold is None else {"members": stored, "threshold": threshold})
+
+
+def _together(cost: Cost | None, threshold: float | None) -> list[str]:
+    """Return what is said of members together."""
+    costs = [] if cost is None else [f"Together: {cost.sentence}."]
+    return costs if threshold is None else [*costs, f"The positive class is decided from a probability of {threshold:.4g} on."]
 
 
 def _loaded(member: Member, loaded: Mapping[str, LoadedArtifact]) -> LoadedArtifact:
@@ -131,18 +147,19 @@ def with_members(page: str, manifest: Manifest) -> str:
     members = manifest.members or ()
     schema = Schema.from_dict(manifest.schema)
     table = Table(_HEADINGS, _rows(members, schema), numeric=frozenset({3}))
-    rest = f"<p>What follows is the card of the newest member, {text(newest(members).version)}.</p>"
+    facts = [*_together(None, manifest.threshold), f"What follows is the card of the newest member, {newest(members).version}."]
+    rest = "".join(f"<p>{text(fact)}</p>" for fact in facts)
     before, end, after = page.partition("</h1>")
     return before + end + section("members", "Members", table.html(), rest) + after
 
 
-def _section(model: str, members: Sequence[Member], schema: Schema, cost: Cost | None) -> str:
+def _section(model: str, members: Sequence[Member], schema: Schema, facts: Sequence[str]) -> str:
     """Return the head of the card: which members answer, and with what share."""
     rows = [f"| {' | '.join(row)} |" for row in _rows(members, schema)]
     head = [f"# {model}: {len(members)} member{'s' if len(members) > 1 else ''}", "", "## Members", ""]
     table = [f"| {' | '.join(_HEADINGS)} |", "|---|---|---|--:|---|", *rows, ""]
-    costs = [] if cost is None else [f"Together: {cost.sentence}.", ""]
-    return "\n".join([*head, *table, *costs, f"What follows is the card of the newest member, {newest(members).version}.", "", ""])
+    lines = [part for fact in facts for part in (fact, "")]
+    return "\n".join([*head, *table, *lines, f"What follows is the card of the newest member, {newest(members).version}.", "", ""])
 
 
 def _rows(members: Sequence[Member], schema: Schema) -> list[tuple[str, ...]]:

@@ -65,6 +65,8 @@ class CompiledModel:
         The proof that it says what scikit-learn says.
     costs
         What it costs to decide a class (column) where another is true (row); None where the most probable is decided.
+    threshold
+        Of two classes the last is decided where its probability reaches it; None where the most probable is.
     """
 
     engine: Engine
@@ -73,6 +75,7 @@ class CompiledModel:
     calibration: Map | None = None
     parity: ParityReport | None = None
     costs: Table | None = None
+    threshold: float | None = None
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict n rows given as columns; the values must already fit the schema."""
@@ -83,7 +86,7 @@ class CompiledModel:
             answer = remap(answer, *self.calibration)
         if self.order is not None:
             answer = answer[:, self.order]
-        codes = decide(answer, self.costs)
+        codes = decide(answer, self.costs, self.threshold)
         return Prediction(self._labels[codes], answer, self.classes, codes)
 
     def mapped(self, slope: float, intercept: float) -> CompiledModel:

@@ -63,6 +63,8 @@ class Mixture:
         regression.
     costs
         What it costs to decide a class (column) where another is true (row); None where the most probable is decided.
+    threshold
+        Of two classes the last is decided where its probability reaches it; None where the most probable is.
     most_numbers
         So many probabilities of all models are in memory at a time: more rows are answered in pieces.
 
@@ -92,6 +94,7 @@ class Mixture:
     parts: tuple[Part, ...]
     classes: tuple[str, ...] | None
     costs: Table | None = None
+    threshold: float | None = None
     most_numbers: int = MOST_NUMBERS
 
     def __post_init__(self) -> None:
@@ -108,7 +111,7 @@ class Mixture:
         else:
             pieces = [{name: values[at : at + most] for name, values in columns.items()} for at in range(0, count, most)]
             probability = np.concatenate([self._mean(piece, count_rows(piece)) for piece in pieces])
-        codes = decide(probability, self.costs)
+        codes = decide(probability, self.costs, self.threshold)
         return Prediction(self._labels[codes], probability, self.classes, codes)
 
     @property
@@ -162,13 +165,15 @@ class Mixture:
         return np.asarray(np.add.reduce(answers, axis=0))
 
 
-def mix(parts: Sequence[Part], schema: Schema, costs: Costs | None) -> CompiledModel | Mixture:
+def mix(parts: Sequence[Part], schema: Schema, costs: Costs | None, threshold: float | None = None) -> CompiledModel | Mixture:
     """Return what models answer together; a compiled one by itself stays one, and takes its map in.
 
     Parameters
     ----------
     costs
         What wrong decisions cost, of all classes that one of the models may know.
+    threshold
+        From which probability on the last of two classes is decided; None decides the most probable.
 
     Raises
     ------
@@ -180,8 +185,8 @@ def mix(parts: Sequence[Part], schema: Schema, costs: Costs | None) -> CompiledM
     table = None if costs is None else costs.ordered(classes)
     only = parts[0].predictor
     if len(parts) == 1 and isinstance(only, CompiledModel):
-        return replace(only if parts[0].map is None else only.mapped(*parts[0].map), costs=table)
-    return Mixture(tuple(parts), classes if schema.is_classification else None, table)
+        return replace(only if parts[0].map is None else only.mapped(*parts[0].map), costs=table, threshold=threshold)
+    return Mixture(tuple(parts), classes if schema.is_classification else None, table, threshold)
 
 
 def _remap(probability: Floats, slopes: Floats, intercepts: Floats) -> None:

@@ -169,7 +169,8 @@ def read_pipeline(model: FittedModel) -> tuple[CompiledModel, Extremes]:
     own = [normalise_label(c) for c in named.classes_]
     order = tuple(own.index(c) for c in model.classes)
     in_order = order == tuple(range(len(own)))
-    return CompiledModel(engine, model.classes, None if in_order else order, calibration, costs=model.costs), extremes
+    places = None if in_order else order
+    return CompiledModel(engine, model.classes, places, calibration, costs=model.costs, threshold=model.threshold), extremes
 
 
 def _engine(estimator: Any, preparation: Preparation) -> tuple[Engine, dict[int, Floats]]:

@@ -28,6 +28,8 @@ class FittedModel:
         The classes in the order of the answers (of a binary model the positive one is last); None for regression.
     costs
         What it costs to decide one of them (column) where another is true (row); None where the most probable is decided.
+    threshold
+        Of two classes the last is decided where its probability reaches it; None where the most probable is.
 
     Notes
     -----
@@ -38,6 +40,7 @@ class FittedModel:
     schema: Schema
     classes: tuple[str, ...] | None = None
     costs: Table | None = None
+    threshold: float | None = None
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict n rows given as columns; the values must already fit the schema."""
@@ -46,7 +49,7 @@ class FittedModel:
             return Prediction(np.asarray(self.pipeline.predict(table), dtype=np.float64))
         raw = np.asarray(self.pipeline.predict_proba(table), dtype=np.float64)
         probability = raw[:, self._places()]
-        codes = decide(probability, self.costs)
+        codes = decide(probability, self.costs, self.threshold)
         return Prediction(_names(self.classes)[codes], probability, self.classes, codes)
 
     def _places(self) -> list[int]:
@@ -54,9 +57,10 @@ class FittedModel:
         return [own.index(c) for c in self.classes or ()]
 
     def to_pickle(self) -> dict[str, Any]:
-        """Return what goes into ``model.joblib``: ``{"pipeline", "classes"}``, and ``"costs"`` where there are any."""
-        costs = {} if self.costs is None else {"costs": [list(row) for row in self.costs]}
-        return {"pipeline": self.pipeline, "classes": None if self.classes is None else list(self.classes), **costs}
+        """Return what goes into ``model.joblib``: ``{"pipeline", "classes"}``, and ``"costs"`` and ``"threshold"`` where there are any."""
+        deciding: dict[str, Any] = {} if self.costs is None else {"costs": [list(row) for row in self.costs]}
+        deciding |= {} if self.threshold is None else {"threshold": self.threshold}
+        return {"pipeline": self.pipeline, "classes": None if self.classes is None else list(self.classes), **deciding}
 
     @classmethod
     def from_pickle(cls, pickled: Mapping[str, Any], schema: Schema) -> FittedModel:
@@ -66,7 +70,7 @@ class FittedModel:
         classes = pickled["classes"]
         costs = pickled.get("costs")
         table = None if costs is None else tuple(map(tuple, costs))
-        return cls(pickled["pipeline"], schema, None if classes is None else tuple(classes), table)
+        return cls(pickled["pipeline"], schema, None if classes is None else tuple(classes), table, pickled.get("threshold"))
 
     @classmethod
     def of(cls, pipeline: Any, schema: Schema, costs: Costs | None = None) -> FittedModel:

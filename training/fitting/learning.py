@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from training.dataset.dataset import split_by_time
 from training.errors import CandidateError, TooFewRowsError
 from training.evaluation.curves import Curves, curves_of
+from training.evaluation.decision_threshold import best_decided, choose_threshold
 from training.evaluation.importance import Importances, importances_of
 from training.evaluation.scores import Metrics, evaluate
 from training.fitting.calibration import learn_map, mapped
@@ -49,6 +50,8 @@ class Learned:
         What `evaluation` was measured on, to be drawn.
     importances
         What the answers go by, on the same rows.
+    deciding
+        In words, from which probability on the positive of two classes is decided, and why; empty where the most probable class is.
     """
 
     model: FittedModel
@@ -62,6 +65,7 @@ class Learned:
     refit: Refit | None = None
     curves: Curves = field(default_factory=lambda: Curves(0))
     importances: Importances | None = None
+    deciding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +96,26 @@ def choose(rows: Rows, spec: ModelSpec, progress: Progress, *, stop_after: int |
 def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress, durations: dict[str, float]) -> Learned:
     """Score what was chosen on the older rows on the newest, fit it again on all of them.
 
-    The map that calibrates the scores is learned from what the model of the older rows said about the newest ones: so the
-    model that serves was fitted on every row, and its map on rows that the model of the older ones had not seen. The figures of the card
-    come from the same two steps, one share of the rows earlier.
+    The map that calibrates the scores is learned from what the model of the older rows said about the newest ones, and the threshold
+    chosen from that: so the model that serves was fitted on every row, and map and threshold on rows that the model of the older ones
+    had not seen. The figures of the card come from the same two steps, one share of the rows earlier.
     """
     watch, schema = time.perf_counter, spec.schema
     older, newest = split_by_time(rows, spec.training.holdout)
     began = watch()
     progress.start("scoring on the newest rows", 4)
-    map_before = _earlier_map(chosen.best, older, spec)
+    map_before, threshold_before = _earlier(chosen.best, older, spec)
     progress.advance("calibration")
     older_model = fit(chosen.best, older, schema)
     raw = ask(chosen.best, older_model, newest.columns)
-    answers = ask(chosen.best, mapped(older_model, map_before), newest.columns)
+    before = replace(mapped(older_model, map_before), threshold=threshold_before)
+    answers = ask(chosen.best, before, newest.columns)
     scored, curves = evaluate(newest, answers, schema, spec.segments, spec.more_metrics), curves_of(newest.labels, answers)
     progress.advance(chosen.best.name)
-    constant = evaluate(
-        newest, fit(baseline(spec.training.seed, spec.costs), older, schema).predict(newest.columns), schema, more=spec.more_metrics
-    )
+    constant = evaluate(newest, guess(older, newest, spec), schema, more=spec.more_metrics)
     progress.advance("constant guess")
     durations["evaluate"] = watch() - began
     seconds = max(IMPORTANCE_SECONDS, IMPORTANCE_SHARE * (chosen.seconds + durations["evaluate"]))
-    before = mapped(older_model, map_before)
     importances = weighed(lambda columns: ask(chosen.best, before, columns), newest, spec, seconds)
     progress.advance("importance of columns")
     progress.done()
@@ -122,13 +124,36 @@ def learn(rows: Rows, spec: ModelSpec, chosen: SearchResult, progress: Progress,
     progress.start("fitting on all rows", 1)
     point, how = learn_map(newest.labels, raw) if spec.training.calibrate else (None, "none: switched off")
     how += "; class weights undone" if chosen.best.undoes_weights else ""
-    model = mapped(fit(chosen.best, rows, schema), point)
+    unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
+    threshold, deciding = _threshold(newest.labels, unseen, spec)
+    model = replace(mapped(fit(chosen.best, rows, schema), point), threshold=threshold)
     progress.advance(chosen.best.name)
     progress.done()
     durations["fit"] = watch() - began
-    unseen = ask(chosen.best, mapped(older_model, point), newest.columns)
+    unseen = unseen if threshold is None else unseen.decided(threshold)
     refit = None if spec.training.original is None else Refit(spec.training.original, None)
-    return Learned(model, unseen, scored, constant, chosen.best.family, how, dict(chosen.best.params), chosen, refit, curves, importances)
+    best = chosen.best
+    return Learned(model, unseen, scored, constant, best.family, how, dict(best.params), chosen, refit, curves, importances, deciding)
+
+
+def guess(older: Rows, newest: Rows, spec: ModelSpec) -> Prediction:
+    """Return the constant guess of older rows for newer ones, decided as well as one can be."""
+    constant = fit(baseline(spec.training.seed, spec.costs), older, spec.schema).predict(newest.columns)
+    if spec.training.threshold is not None:
+        return constant.decided(spec.training.threshold)
+    return best_decided(newest.labels, constant, spec.metric) if spec.chooses_threshold else constant
+
+
+def _threshold(y: Any, unseen: Prediction, spec: ModelSpec) -> tuple[float | None, str]:
+    """Return the threshold to decide by, and in words how it came about."""
+    fixed = spec.training.threshold
+    if fixed is not None:
+        return fixed, f"positive from a probability of {fixed:g} on, as the model file says"
+    if not spec.chooses_threshold:
+        return None, ""
+    choice = choose_threshold(y, unseen, spec.judged_by, None)
+    what = "most probable class" if choice.threshold is None else f"positive from a probability of {choice.threshold:.4g} on"
+    return choice.threshold, f"{what}: {choice.why}"
 
 
 def learn_member(
@@ -151,15 +176,17 @@ def learn_member(
         )
     began = watch()
     answers = ask(chosen.best, fit(chosen.best, older, spec.schema), newest.columns)
-    constant = fit(baseline(spec.training.seed, spec.costs), older, spec.schema).predict(newest.columns)
-    scored, guess = (evaluate(newest, each, spec.schema, spec.segments, spec.more_metrics) for each in (answers, constant))
+    threshold, deciding = _threshold(newest.labels, answers, spec)
+    answers = answers if threshold is None else answers.decided(threshold)
+    pair = answers, guess(older, newest, spec)
+    scored, constant = (evaluate(newest, each, spec.schema, spec.segments, spec.more_metrics) for each in pair)
     durations["evaluate"] = watch() - began
     began = watch()
-    model = fit(chosen.best, some, spec.schema)
+    model = replace(fit(chosen.best, some, spec.schema), threshold=threshold)
     durations["fit"] = watch() - began
     best, how = chosen.best, "none: what the members of a version say is mapped when they are weighed"
     curves = curves_of(newest.labels, answers)
-    return some, Learned(model, answers, scored, guess, best.family, how, dict(best.params), chosen, None, curves)
+    return some, Learned(model, answers, scored, constant, best.family, how, dict(best.params), chosen, None, curves, deciding=deciding)
 
 
 def _parted(rows: Rows, split_us: int) -> tuple[Rows, Rows]:
@@ -183,14 +210,19 @@ def weighed(predict: Callable[[Columns], Prediction], rows: Rows, spec: ModelSpe
         return Importances(metric.name, of=len(rows.columns), missing=f"asked again it fails: {error}")
 
 
-def _earlier_map(best: Candidate, older: Rows, spec: ModelSpec) -> tuple[float, float] | None:
-    """Learn the map the model of the older rows would have been shipped with, from the newest of its own rows."""
-    if not (spec.training.calibrate and spec.schema.is_classification):
-        return None
+def _earlier(best: Candidate, older: Rows, spec: ModelSpec) -> tuple[tuple[float, float] | None, float | None]:
+    """Return the map and the threshold the model of the older rows would have been shipped with, from the newest of its own rows."""
+    fixed = spec.training.threshold
+    if not spec.schema.is_classification or not (spec.training.calibrate or spec.chooses_threshold):
+        return None, fixed
     try:
         before, after = split_by_time(older, spec.training.holdout)
     except TooFewRowsError:
-        return None
+        return None, fixed
     if len(set(before.labels.tolist())) < 2:
-        return None
-    return learn_map(after.labels, ask(best, fit(best, before, spec.schema), after.columns))[0]
+        return None, fixed
+    model = fit(best, before, spec.schema)
+    point = learn_map(after.labels, ask(best, model, after.columns))[0] if spec.training.calibrate else None
+    if not spec.chooses_threshold:
+        return point, fixed
+    return point, _threshold(after.labels, ask(best, mapped(model, point), after.columns), spec)[0]

@@ -138,7 +138,7 @@ def search(
     TooFewRowsError
         When no fold has rows of two classes to learn from, or the metric is defined in none.
     """
-    progress, began, schema, policy, metric = progress or Silent(), clock(), spec.schema, spec.training, spec.judged_by
+    progress, began, schema, policy, metric = progress or Silent(), clock(), spec.schema, spec.training, spec.searched_by
     field, left_out = _able(spec)
     proposals = Proposals(_first_settings(field), policy, schema.task) if policy.search == "optuna" else None
     count, field = _entrants(field, proposals, policy.budget, len(rows))

@@ -11,7 +11,7 @@ from training.schema.prediction import Prediction
 from training.schema.rows import object_column
 
 
-def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Costs | None = None) -> Prediction:
+def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Costs | None = None, threshold: float | None = None) -> Prediction:
     """Return the average of mapped answers by weight.
 
     Parameters
@@ -23,6 +23,8 @@ def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Costs | 
         Not negative; they need not sum to 1.
     costs
         What wrong decisions cost; None where the most probable class is decided.
+    threshold
+        From which probability on the last of two classes is decided, whatever mistakes cost; None where it does not matter.
 
     Raises
     ------
@@ -53,5 +55,5 @@ def mix(answers: Sequence[Prediction], weights: Sequence[float], costs: Costs | 
     for share, each in zip(shares, answers, strict=True):
         if (aligned := each.aligned(classes)).probability is not None:
             probability += share * aligned.probability
-    codes = decide(probability, None if costs is None else costs.ordered(classes))
+    codes = decide(probability, None if costs is None else costs.ordered(classes), threshold)
     return Prediction(object_column(classes)[codes], probability, classes, codes)

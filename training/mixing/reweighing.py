@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from training.evaluation.decision_threshold import ThresholdChoice, choose_threshold
 from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
 from training.mixing.cadence import Rating, rate
@@ -65,17 +66,34 @@ class Reweighed:
         For the ledger, as plain JSON values.
     rating
         What the newest scored member brings, for the cadence of growths; None where nothing was learned, or it is alone.
+    choice
+        Of the threshold; None where none is chosen.
     """
 
     members: tuple[MemberState, ...]
     moved: float
     evidence: Mapping[str, Any]
     rating: Rating | None = None
+    choice: ThresholdChoice | None = None
 
     @property
     def has_moved(self) -> bool:
         """Whether it is worth a version."""
-        return self.moved > LEAST_MOVE
+        return self.moved > LEAST_MOVE or (self.choice is not None and self.choice.has_moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """By which threshold a version decides the positive of two classes, and the metric that is to be good by it.
+
+    Attributes
+    ----------
+    present
+        None decides the most probable class.
+    """
+
+    metric: Metric
+    present: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +105,7 @@ class _Place:
     source: int | None = None
 
 
-def reweigh(
+def reweigh(  # 7 parameters: members, what they answer to which rows, and by what they are weighed
     members: Sequence[MemberState],
     answers: Sequence[Prediction],
     rows: LabelledRows,
@@ -95,8 +113,9 @@ def reweigh(
     weighed_through_us: int | None = None,
     is_squared: bool = False,
     has_maps: bool = True,
+    deciding: Deciding | None = None,
 ) -> Reweighed:
-    """Learn maps, then weights.
+    """Learn maps, then weights, then the threshold.
 
     A member is *scored* when it has `LEAST_ROWS` rows later than all it was trained on. Each scored member has a map of its own from
     those; the weights of all of them are learned on the rows later than what any of them was trained on. A member that is not scored
@@ -115,6 +134,9 @@ def reweigh(
         Numbers: that the model's metric counts squared errors.
     has_maps
         Whether members are mapped.
+    deciding
+        Chooses the threshold anew, by what the scored members answer with their new maps and weights to the rows that these are learned
+        from; None where none is chosen.
 
     Raises
     ------
@@ -158,6 +180,11 @@ def reweigh(
         replace(member, weight=place.weight, map=place.map, trial=trial)
         for member, place, trial in zip(members, places, trials, strict=True)
     )
+    choice = None
+    if deciding is not None and is_learned:
+        mixed = mix([mapped(answers[i].take(judged), known[i].map) for i in scored], [known[i].weight for i in scored])
+        part = rows.take(judged)
+        choice = choose_threshold(part.y, mixed, deciding.metric, deciding.present, weights=part.weights)
     moved = max(_move(old, new, answer, rows) for old, new, answer in zip(members, after, answers, strict=True))
     evidence = {
         **_span(rows),
@@ -167,12 +194,13 @@ def reweigh(
         "moved": round(moved, 6),
         "least_move": LEAST_MOVE,
         "newest": None if rating is None else asdict(rating),
+        **({} if choice is None else {"threshold": dict(choice.evidence)}),
         "members": [
             _line(old, new, count, None if place.source is None else members[place.source].version)
             for old, new, count, place in zip(members, after, counts, places, strict=True)
         ],
     }
-    return Reweighed(after, moved, evidence, rating)
+    return Reweighed(after, moved, evidence, rating, choice)
 
 
 def loss_of(answers: Prediction, *, is_squared: bool = False) -> Metric:

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.clock import format_duration
 from training.errors import SpecError, SpecProblem
+from training.evaluation.decision_threshold import COUNTING, at_best_threshold, at_threshold
 from training.evaluation.losses import DEFAULT_METRIC, METRICS, Metric, cost_metric
 from training.evaluation.own_metric import is_own, own_metric
 from training.model_file.bounds import MOST_LETTERS
@@ -81,6 +82,19 @@ class ModelSpec:
         return next((metric for metric in self.more_metrics if metric.name == self.metric), None) or METRICS[self.metric]
 
     @property
+    def chooses_threshold(self) -> bool:
+        """Whether the probability from which on the positive class is decided is chosen: the metric is best at another than a half."""
+        training = self.training
+        return self.schema.task == "binary" and self.metric in COUNTING and training.costs is None and training.threshold is None
+
+    @property
+    def searched_by(self) -> Metric:
+        """The metric candidates are compared by: each decided as it would be; asking a user's own imports it."""
+        if self.training.threshold is not None:
+            return at_threshold(self.judged_by, self.training.threshold)
+        return at_best_threshold(self.judged_by) if self.chooses_threshold else self.judged_by
+
+    @property
     def watched_by(self) -> Metric:
         """The metric of what is live: the one models are judged by; in place of a user's own the mean cost, or the default of the task."""
         if self.own_metric is None:
@@ -89,7 +103,7 @@ class ModelSpec:
 
     def asked_of(self, *, is_imported: bool) -> dict[str, Any]:
         """Return what is asked of a version; of an imported one only how it decides and is judged."""
-        return {name: value for name, value in self.asked.items() if name in ("costs", "metric") or not is_imported}
+        return {name: value for name, value in self.asked.items() if name in ("costs", "metric", "threshold") or not is_imported}
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -101,6 +115,7 @@ class ModelSpec:
             "class_weight": training.class_weight,
             "half_life": None if training.half_life is None else format_duration(training.half_life),
             "costs": None if self.costs is None else dict(zip(self.costs.classes, map(list, self.costs.table), strict=True)),
+            "threshold": training.threshold,
             "monotonic": {f.name: f.monotonic for f in self.schema.features if f.monotonic is not None},
         }
         return {name: value for name, value in written.items() if value}

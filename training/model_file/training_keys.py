@@ -28,6 +28,7 @@ class TrainingKeys(Keys):
     members = count(1, policies.MOST_MEMBERS)
     map = fields.Boolean()
     costs = fields.List(fields.List(fields.Float(allow_nan=False)), allow_none=True)
+    threshold = fields.Float(allow_none=True, validate=validate.Range(0.0, 1.0, min_inclusive=False, max_inclusive=False))
 
     @post_load
     def _make(self, loaded: dict[str, Any], **kwargs: Any) -> policies.TrainingPolicy:
@@ -57,6 +58,10 @@ def unfit_training(training: policies.TrainingPolicy, schema: RowSchema) -> dict
         errors["candidates"] = [f"none of them can keep {', '.join(schema.monotonic)} monotonic; {able} can"]
     if training.costs is not None and (why := _wrong_costs(training.costs, schema)):
         errors["costs"] = [why]
+    if training.threshold is not None and schema.task != "binary":
+        errors["threshold"] = [f"means nothing for a {schema.task} task: of two classes one is decided by it"]
+    elif training.threshold is not None and training.costs is not None:
+        errors["threshold"] = ["stands beside costs, which decide already; delete one of them"]
     return errors
 
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 Table = tuple[tuple[float, ...], ...]
 TIE = 1e-9
-"""Expected costs that differ by no more than this, as a share of the highest cost, are equal: rounding decides nothing."""
+"""Expected costs that differ by no more than this, as a share of the highest cost, are equal, as a probability and a threshold
+are: rounding decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Costs:
         return np.array([worst if row is None or column is None else self.table[row][column] for row, column in pairs], np.float64)
 
 
-def decide(probability: npt.NDArray[np.float64], costs: Table | None = None) -> npt.NDArray[np.intp]:
+def decide(probability: npt.NDArray[np.float64], costs: Table | None = None, threshold: float | None = None) -> npt.NDArray[np.intp]:
     """Return the place of the class to decide for each row: the most probable, or the one whose expected cost is lowest.
 
     Parameters
@@ -52,6 +53,8 @@ def decide(probability: npt.NDArray[np.float64], costs: Table | None = None) -> 
         Shape (n, k).
     costs
         In the order of the columns; None where all mistakes cost the same.
+    threshold
+        Of two classes the last is decided where its probability reaches it, whatever mistakes cost; None where it does not matter.
 
     References
     ----------
@@ -61,7 +64,11 @@ def decide(probability: npt.NDArray[np.float64], costs: Table | None = None) -> 
     --------
     >>> decide(np.array([[0.9, 0.1], [0.97, 0.03]]), ((0.0, 1.0), (20.0, 0.0))).tolist()
     [1, 0]
+    >>> decide(np.array([[0.9, 0.1], [0.7, 0.3]]), threshold=0.3).tolist()
+    [0, 1]
     """
+    if threshold is not None and probability.shape[1] == 2:
+        return (probability[:, 1] >= threshold - TIE).astype(np.intp)
     if costs is None:
         return np.asarray(probability.argmax(axis=1), dtype=np.intp)
     table = np.array(costs)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.schema.costs import decide
+from training.schema.rows import object_column
+
 OUTSIDE = 1e-6
 """How far a probability may lie outside of 0 and 1: what rounding to 32 bits does."""
 OFF_SUM = 1e-3
@@ -81,6 +84,19 @@ class Prediction:
         """Return the rows at `index` (positions, a mask or a slice)."""
         probability = None if self.probability is None else self.probability[index]
         return Prediction(self.label[index], probability, self.classes, None if self.codes is None else self.codes[index])
+
+    def decided(self, threshold: float) -> Prediction:
+        """Return the same prediction with the last of two classes decided where its probability reaches a threshold.
+
+        Examples
+        --------
+        >>> Prediction(np.array(["no"], object), np.array([[0.7, 0.3]]), ("no", "yes")).decided(0.3).label.tolist()
+        ['yes']
+        """
+        if self.probability is None or self.classes is None or len(self.classes) != 2:
+            return self
+        codes = decide(self.probability, threshold=threshold)
+        return Prediction(object_column(self.classes)[codes], self.probability, self.classes, codes)
 
     def aligned(self, classes: Sequence[str]) -> Prediction:
         """Return the same prediction with its probabilities in the order of `classes`; classes unknown to it get 0."""

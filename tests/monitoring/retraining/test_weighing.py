@@ -197,3 +197,24 @@ def test_the_last_member_that_knows_a_class_is_not_expelled() -> None:
 
     assert to_expel(members, [ab, abc], {members[1].version: proven}) == []
     assert to_expel(members, [abc, ab], {members[1].version: proven}) == [members[1].version]
+
+
+def test_a_weighing_moves_the_threshold_and_answers_from_then_on_are_decided_by_it(tmp_path: Path, once: Once) -> None:
+    world = make_world(tmp_path, WEIGHED.replace("metric: log_loss", "metric: f1"), once=once)
+    first = world.stores.load("rain", world.champion)
+    rows = rarer(rarer(weather(1, 60, 36)), seed=2)
+
+    world.answer(rows)
+    world.settle(world.monitor())
+
+    last = world.stores.load("rain", world.champion)
+    lines = [line for line in world.stores.registry.ledger("rain", None) if line.action == "reweigh"]
+    moves = [line.evidence["threshold"] for line in lines if line.evidence["threshold"]["before"] != line.evidence["threshold"]["after"]]
+    assert moves
+    assert last.manifest.threshold == moves[0]["after"] != first.manifest.threshold
+    assert moves[0]["gain_low"] > 0.0
+    answer = last.predictor.predict(weather(2, 96, 7).columns)
+    assert answer.probability is not None
+    assert answer.label.tolist() == np.where(answer.probability[:, 1] >= last.manifest.threshold, "yes", "no").tolist()
+    assert any(line.why.startswith(f"positive from a probability of {moves[0]['after']:.4g} on") for line in lines)
+    world.close()

@@ -16,6 +16,7 @@ from tests.training.pools import KEY, NOW, Pool, make_pool, save_member
 from training.artifacts.artifact import Artifact, load_cached, load_verified
 from training.artifacts.manifest import Manifest, current_libraries, digest_of
 from training.artifacts.members import Member
+from training.artifacts.mixtures import with_members
 from training.artifacts.signing import sign
 from training.artifacts.verification import verify_fitted, verify_version
 from training.compiled.calibration_map import remap
@@ -152,6 +153,33 @@ def test_costs_are_those_of_the_model_file_now(pools_of: Callable[..., Pool]) ->
     loaded = [pool.load(pool.save(pool.weighed(*weights), more=more)) for weights in ((1.0,), WEIGHTS)]
 
     assert [set(each.predictor.predict(pools.columns_of("binary")).label) for each in loaded] == [{"yes"}, {"yes"}]
+
+
+@pytest.mark.parametrize("weights", [(1.0,), WEIGHTS], ids=["one", "three"])
+def test_a_threshold_is_signed_and_decides(weights: tuple[float, ...], pools_of: Callable[..., Pool]) -> None:
+    pool, columns = pools_of(), pools.columns_of("binary")
+    members = pool.weighed(*weights)
+
+    without, artifact = pool.save(members), pool.save(members, threshold=0.9)
+    loaded = pool.load(artifact, known=pool.known)
+
+    loaded.self_test()
+    answer = loaded.predictor.predict(columns)
+    assert answer.probability is not None
+    assert answer.label.tolist() == np.where(answer.probability[:, 1] >= 0.9, "yes", "no").tolist()
+    assert 0 < (answer.label == "yes").sum() < (pool.load(without, known=pool.known).predictor.predict(columns).label == "yes").sum()
+    assert Manifest.from_json((artifact.path / "manifest.json").read_bytes()).threshold == 0.9
+    assert artifact.manifest.model_sha256 != without.manifest.model_sha256
+    assert b"threshold" not in without.manifest.to_json()
+    assert "The positive class is decided from a probability of 0.9 on." in loaded.card
+    assert "from a probability of 0.9 on" in with_members("<h1>small</h1>", artifact.manifest)
+
+
+def test_a_manifest_of_no_threshold_is_refused(pools_of: Callable[..., Pool]) -> None:
+    stored = json.loads(pools_of().members[0].manifest.to_json())
+
+    with pytest.raises(TamperedArtifactError, match=r"the threshold is 1.5, wanted a number from 0 to 1"):
+        Manifest.from_json(to_bytes({**stored, "threshold": 1.5}))
 
 
 def test_the_cache_is_enough_for_a_start(pool: Pool) -> None:

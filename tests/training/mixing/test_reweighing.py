@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from training.evaluation.losses import METRICS
 from training.mixing.labelled_rows import LabelledRows
 from training.mixing.map_trials import MapTrial
-from training.mixing.reweighing import MemberState, Reweighed, reweigh
+from training.mixing.reweighing import Deciding, MemberState, Reweighed, reweigh
 from training.schema.prediction import Prediction
 
 N = 600
@@ -246,3 +247,33 @@ def test_what_was_done_is_plain_json() -> None:
     assert evidence["rows"] == N
     assert [line["version"] for line in evidence["members"]] == ["a", "b"]
     assert MapTrial.from_dict(evidence["members"][0]["trial"]) == result.members[0].trial
+
+
+def test_the_threshold_is_chosen_by_what_scored_members_answer_with_their_new_maps() -> None:
+    """One says four times the odds, which its map takes back; one has seen nearly all rows, and is sure of each of them."""
+    random, n = np.random.default_rng(0), 2000
+    logit = random.normal(-2.5, 1.5, n)
+    y = np.where(random.random(n) < 1 / (1 + np.exp(-logit)), "yes", "no").astype(object)
+
+    def says(positive: np.ndarray) -> Prediction:
+        return Prediction(y, np.column_stack([1 - positive, positive]), ("no", "yes"))
+
+    loud, knows = says(1 / (1 + np.exp(-logit - np.log(4)))), says(np.where(y == "yes", 0.999, 0.001))
+    members, labelled = [member("loud"), member("knows", through=n - 20)], LabelledRows(np.arange(n), y)
+
+    result = reweigh(members, [loud, knows], labelled, deciding=Deciding(METRICS["f1"]))
+    again = reweigh(result.members, [loud, knows], labelled, deciding=Deciding(METRICS["f1"], result.choice and result.choice.threshold))
+
+    assert result.choice is not None
+    assert 0.2 < (result.choice.threshold or 0) < 0.4
+    assert result.evidence["threshold"]["after"] == result.choice.threshold
+    assert (again.has_moved, again.choice and again.choice.threshold) == (False, result.choice.threshold)
+    assert json.loads(json.dumps(result.evidence, allow_nan=False))["threshold"]["rows"] == n
+
+
+def test_no_threshold_is_chosen_without_being_asked_for_or_by_labels_of_one_class() -> None:
+    answers = Prediction(np.full(N, "no", object), np.tile([0.9, 0.1], (N, 1)), ("no", "yes"))
+    two, one = (LabelledRows(np.arange(N), np.array(classes * (N // 2), object)) for classes in (["no", "yes"], ["no", "no"]))
+
+    assert reweigh([member("only", weight=1.0)], [answers], two).choice is None
+    assert reweigh([member("only", weight=1.0)], [answers], one, deciding=Deciding(METRICS["f1"], 0.3)).choice is None
