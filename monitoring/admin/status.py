@@ -23,6 +23,7 @@ from monitoring.retraining.plan import why_not_refitted
 from monitoring.stores import Stores
 from service.recording.disk_room import shortage
 from service.settings import from_environment as service_settings
+from training.artifacts.members import ALL, Member, shown
 from training.clock import duration_us, format_duration, from_us, to_us
 from training.errors import UnknownVersionError
 from training.model_file.model_spec import ModelSpec
@@ -41,10 +42,11 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
     watermark = bench.log.watermark(model)
     last = next(iter(bench.journal.verdicts(model, limit=1)), None)
     next_slot = bench.journal.next_slot(model, spec.watching.every, first_unseen(bench.registry, bench.log, model))
-    moves = [line for line in bench.registry.ledger(model, limit=10) if line.action != EXPIRE]
+    moves = bench.registry.ledger(model, 1, but=(EXPIRE,))
     return {
         "model": model,
         "champion": champion.version if champion else None,
+        **_answering(bench, spec, champion),
         "serving_since": champion.changed_at if champion else None,
         "challenger": aliased(bench, model, CHALLENGER),
         "loop": "paused" if record.paused else _how(bench, spec, champion),
@@ -64,6 +66,21 @@ def status_of(bench: Workbench, model: str) -> dict[str, Any]:
         "disk": shortage(bench.home.path, service_settings(bench.environment).disk_reserve) or "has room",
         "last_move": f"{moves[0].action} by {moves[0].who}: {moves[0].why}" if moves else None,
     }
+
+
+def _answering(bench: Workbench, spec: ModelSpec, champion: AliasRecord | None) -> dict[str, Any]:
+    """Return which members answer in the champion, as the service shows it."""
+    if champion is None:
+        return dict.fromkeys(("generation", "weighed_through", "threshold")) | {"members": []}
+    record = bench.registry.version(spec.model, champion.version)
+    stored = record.manifest
+    return shown(
+        record.members or (Member(record.version, record.digest, ALL, int(stored["trained_through_us"]), 1.0),),
+        generation=record.generation,
+        weighed_through_us=stored.get("weighed_through_us"),
+        threshold=stored.get("threshold"),
+        schema=spec.schema,
+    )
 
 
 def undelivered(bench: Workbench) -> str | None:

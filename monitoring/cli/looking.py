@@ -37,7 +37,7 @@ def status_verb(bench: Workbench, model: str | None, screen: Screen) -> None:
         screen.note("no model yet; start with `evergreen init table.csv --target COLUMN` or `evergreen train model.yaml`")
     else:
         for one in statuses:
-            screen.facts(str(one["model"]), one, hidden=("model",))
+            screen.facts(str(one["model"]), {**one, "members": _shares(one["members"]) or None}, hidden=("model",))
 
 
 @click.command("versions")

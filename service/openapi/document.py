@@ -18,6 +18,7 @@ from service.openapi.schemas import (
     LABELS_ANSWER,
     PREDICTIONS,
     REQUEST_KEY,
+    SERVED,
     Described,
     instances_schema,
     label_request_schema,
@@ -35,6 +36,8 @@ _TABLES = (
     "`application/vnd.apache.parquet`; gzip and deflate are undone. With `Accept: application/vnd.apache.arrow.stream` it answers in Arrow."
 )
 _ALIVE: Document = {"application/json": {"schema": {"type": "object"}}, "text/html": {"schema": {"type": "string"}}}
+_SERVED: Document = {"$ref": "#/components/schemas/Served"}
+_MODELS: Document = {"type": "object", "properties": {"models": {"type": "array", "items": _SERVED}}, "required": ["models"]}
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
@@ -63,7 +66,7 @@ def document(deployments: Sequence[Deployment], default_model: str | None, max_r
     if deployments:
         paths |= _shown_paths(deployments)
     schemas = {"Error": ERROR, "Labels": labels_schema(max_rows), "LabelsAnswer": LABELS_ANSWER, "Predictions": PREDICTIONS}
-    schemas |= {"LabelRequest": LABEL_REQUEST, "LabelRequestProgress": LABEL_REQUEST_PROGRESS}
+    schemas |= {"Served": SERVED, "LabelRequest": LABEL_REQUEST, "LabelRequestProgress": LABEL_REQUEST_PROGRESS}
     schemas |= {f"Row.{d.model}": row_schema_of(d.artifact.schema, d.reader.max_letters) for d in deployments}
     keys = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     return {
@@ -85,7 +88,7 @@ def _plain_paths() -> Document:
         "/version": {"get": _get("version", "The version of Evergreen.", _TEXT)},
         "/metrics": {"get": _get("metrics", "Counters and histograms for Prometheus.", _TEXT)},
         "/openapi.json": {"get": _get("openapi", "This document.")},
-        "/models": {"get": _get("list_models", "What is served.")},
+        "/models": {"get": _get("list_models", "What is served, and which members answer in it.", _json(_MODELS))},
         "/v1/models": {"get": _get("v1_models", "The names of the models (KServe).")},
         "/v2": {"get": _get("v2_server", "The server and its extensions.")},
         "/v2/models": {"get": _get("v2_models", "The names of the models.")},
@@ -176,8 +179,9 @@ def _shown_paths(deployments: Sequence[Deployment]) -> Document:
     model = _parameter("model", [deployment.model for deployment in deployments])
     one_version = _parameter("version", [deployment.version for deployment in deployments])
     paths: Document = {}
+    text = "Version, members, metrics, schema and an example of a model."
+    paths["/models/{model}"] = {"get": {**_get("show_model", text, _json(_SERVED)), "parameters": [model]}}
     for prefix, operation, text in (
-        ("/models/{model}", "show_model", "Version, metrics, schema and an example of a model."),
         ("/v1/models/{model}", "v1_model", "Whether a model answers (KServe)."),
         ("/v2/models/{model}", "v2_model", "Inputs and outputs of a model."),
         ("/v2/models/{model}/ready", "v2_model_ready", "Whether a model answers."),
@@ -204,6 +208,10 @@ def _tensors_example(deployment: Deployment, rows: Sequence[Mapping[str, Any]]) 
 
 def _parameter(name: str, values: list[str]) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
+
+
+def _json(schema: Document) -> Document:
+    return {"application/json": {"schema": schema}}
 
 
 def _get(operation: str, text: str, content: Document | None = None) -> Document:

@@ -218,6 +218,32 @@ _REQUESTED: Described = {
 LABEL_REQUEST: Described = {"type": "object", "properties": _REQUESTED, "required": list(_REQUESTED)}
 _LEFT = {**_REQUESTED, "answered": _COUNT, "open": _COUNT, "forgotten": _COUNT}
 LABEL_REQUEST_PROGRESS: Described = {"type": "object", "properties": _LEFT, "required": list(_LEFT)}
+_MOMENT = {"type": ["string", "null"], "format": "date-time", "description": "null where the model has no time."}
+_MAP = {
+    "type": ["object", "null"],
+    "properties": {"slope": {"type": "number"}, "intercept": {"type": "number"}},
+    "required": ["slope", "intercept"],
+    "description": "Of probabilities softmax(slope * log p + intercept), of numbers intercept + slope * y; null leaves them as they are.",
+}
+_MEMBER: Described = {
+    **{name: {"type": "string"} for name in ("version", "digest")},
+    "family": {"type": "string", "description": "Which share of the history it was trained on."},
+    "trained_through": _MOMENT,
+    "weight": {"type": "number", "minimum": 0, "maximum": 1},
+    "map": _MAP,
+}
+_ANSWERING: Described = {
+    **{name: {"type": "string"} for name in ("model", "version", "task", "target")},
+    "degraded": {"type": "boolean"},
+    "generation": {"type": "string", "description": "The first version with these members."},
+    "weighed_through": _MOMENT,
+    "threshold": {
+        "type": ["number", "null"],
+        "description": "The positive class is answered from this probability on; null: the likelier.",
+    },
+    "members": {"type": "array", "items": {"type": "object", "properties": _MEMBER, "required": list(_MEMBER)}, "minItems": 1},
+}
+SERVED: Described = {"type": "object", "properties": _ANSWERING, "required": list(_ANSWERING)}
 LABELS_ANSWER: Described = {
     "type": "object",
     "properties": {"results": {"type": "array", "items": {"type": "object", "required": ["status"]}}, "counts": {"type": "object"}},

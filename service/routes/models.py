@@ -11,6 +11,9 @@ from service.models.deployments import Deployments
 from service.models.served_model import Deployment
 from service.openapi.examples import made_up_rows
 from service.web.responses import json_response
+from training.artifacts.artifact import LoadedArtifact
+from training.artifacts.manifest import generation_of
+from training.artifacts.members import ALL, Member, shown
 from training.clock import to_us
 from training.schema.schema import Schema
 
@@ -37,7 +40,21 @@ def _short(deployment: Deployment) -> dict[str, Any]:
         "task": deployment.artifact.schema.task,
         "target": deployment.artifact.schema.target,
         "degraded": deployment.is_degraded,
+        **_answering(deployment.artifact),
     }
+
+
+def _answering(artifact: LoadedArtifact) -> dict[str, Any]:
+    """Return which members answer, by which weights, maps and threshold; of a version with a fitted model of its own that."""
+    manifest = artifact.manifest
+    itself = Member(artifact.version, artifact.digest, ALL, manifest.trained_through_us, 1.0)
+    return shown(
+        manifest.members or (itself,),
+        generation=generation_of(artifact.version),
+        weighed_through_us=manifest.weighed_through_us,
+        threshold=manifest.threshold,
+        schema=artifact.schema,
+    )
 
 
 def _long(deployment: Deployment) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from monitoring.admin.backup import back_up, restore
 from monitoring.admin.doctor import examine
 from monitoring.admin.removal import remove_version
-from monitoring.admin.status import resolve, verified_card, versions_of
+from monitoring.admin.status import resolve, status_of, verified_card, versions_of
 from monitoring.admin.workbench import Workbench
 from monitoring.cli.main import run
 from monitoring.report.model_facts import read_facts
@@ -22,6 +22,7 @@ from monitoring.stores import open_stores
 from tests.training.pools import NOW, Pool, make_pool, spec_text_of
 from training.artifacts.artifact import Artifact
 from training.artifacts.signing import load_or_make_key
+from training.clock import from_us
 from training.errors import MissingArtifactError, RegistryError
 from training.model_file.model_spec import parse_spec
 from training.registry.reach import out_of_reach
@@ -77,14 +78,30 @@ def test_its_members_are_listed_and_it_has_no_score_of_its_own(bench: Workbench,
     assert (first["members"], both["score"], both["generation"], both["alias"]) == ([], None, champion.version, "champion")
 
 
+def test_the_status_shows_them_as_the_service_does(bench: Workbench, pool: Pool, champion: VersionRecord) -> None:
+    status = status_of(bench, "small")
+
+    assert (status["generation"], status["threshold"]) == (champion.version, None)
+    assert [(one["version"], one["weight"], one["map"]) for one in status["members"]] == [
+        (pool.members[0].version, 0.3, {"slope": 1.2, "intercept": 0.3}),
+        (pool.members[1].version, 0.7, None),
+    ]
+    assert [one["family"] for one in status["members"]] == ["all", "all"]
+    assert status["members"][0]["trained_through"] == from_us(pool.members[0].manifest.trained_through_us).isoformat()
+    assert status["weighed_through"] == from_us(5).isoformat()
+
+
 def test_the_verbs_show_them(bench: Workbench, pool: Pool, champion: VersionRecord, capsys: pytest.CaptureFixture[str]) -> None:
     environment = {"EVERGREEN_HOME": str(bench.home.path), "COLUMNS": "400"}
 
-    listed, card, manifest = (
-        capsys.readouterr().out for arguments in (["versions"], ["show"], ["show", "--json"]) if run(arguments, environment) == 0
+    listed, status, card, manifest = (
+        capsys.readouterr().out
+        for arguments in (["versions"], ["status"], ["show"], ["show", "--json"])
+        if run(arguments, environment) == 0
     )
 
     assert f"70% all {pool.members[1].digest[:8]}, 30% all {pool.members[0].digest[:8]}" in listed
+    assert f"70% all {pool.members[1].digest[:8]}, 30% all {pool.members[0].digest[:8]}" in status
     assert "## Members" in card
     assert [member["version"] for member in json.loads(manifest)["members"]] == [each.version for each in pool.members]
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from service.models.deployments import Deployments
 from service.models.following import RegistryFollower
 from service.models.loading import VersionLoader
+from service.routes import models
 from service.telemetry.metrics import ServiceMetrics
 from training.artifacts.artifact import Artifact, LoadedArtifact, load_verified
 from training.artifacts.members import Member
@@ -105,6 +107,22 @@ def test_a_version_of_members_answers(mixed: tuple[Worker, Artifact], ride: dict
     assert [each.version for each in worker.current.members] == [each.version for each in worker.place.bikes]
     assert (deployment.is_expensive, worker.deployments.is_quick("bikes", 100)) == (False, True)
     assert worker.loader.versions.facts("bikes", artifact.version) is not None
+
+
+def test_the_api_shows_its_members(mixed: tuple[Worker, Artifact]) -> None:
+    worker, artifact = mixed
+    app = Flask("shown")
+    app.register_blueprint(models.blueprint(worker.deployments))
+
+    with app.test_request_context("/models/bikes"):
+        answer = app.full_dispatch_request().json
+
+    assert (answer["generation"], answer["threshold"]) == (artifact.version, None)
+    assert [one["version"] for one in answer["members"]] == [one.version for one in artifact.manifest.members or ()]
+    assert [(one["family"], one["weight"], one["map"]) for one in answer["members"]] == [
+        ("all", 0.3, {"slope": 1.1, "intercept": 0.1}),
+        ("all", 0.7, None),
+    ]
 
 
 def test_a_champion_that_becomes_a_member_is_not_loaded_again(start: Callable[..., Worker]) -> None:

@@ -145,6 +145,18 @@ def test_every_path_of_the_document_is_there(client: FlaskClient) -> None:
     assert document["openapi"] == "3.1.0"
 
 
+def test_which_members_answer_is_described(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").json
+
+    for path, asked in (("/models", "/models"), ("/models/{model}", "/models/bikes")):
+        schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(client.get(asked).json, {**schema, "components": document["components"]})
+    shown = client.get("/models/bikes").json
+    [member] = shown["members"]
+    assert (member["version"], member["digest"], member["weight"], member["map"]) == (shown["version"], shown["digest"], 1.0, None)
+    assert (shown["generation"], shown["threshold"]) == (shown["version"], None)
+
+
 def test_every_endpoint_has_a_line_in_the_policy(app: Flask) -> None:
     assert {rule.endpoint for rule in app.url_map.iter_rules()} == set(POLICY)
 
