@@ -11,6 +11,7 @@ from monitoring.errors import MonitorRequestError
 from monitoring.journal.leases import MONITOR
 from monitoring.journal.tables import CHECK, RETRAIN, Run, VerdictRecord
 from training.clock import from_us
+from training.registry.aliases import ROUTINE
 
 POLL_SECONDS = 0.1
 
@@ -86,8 +87,8 @@ def _is_concluded(bench: Workbench, run: Run) -> bool:
 
 
 def _ledger_line(bench: Workbench, run: Run) -> str | None:
-    lines = (line for line in bench.registry.ledger(run.model, 50) if line.evidence.get("run") == run.run_id)
-    return next((f"{line.action}: {line.why}" for line in lines if line.action != "register"), None)
+    lines = (line for line in bench.registry.ledger(run.model, 50, but=("register", *ROUTINE)) if line.evidence.get("run") == run.run_id)
+    return next((f"{line.action}: {line.why}" for line in lines), None)
 
 
 def _answered(bench: Workbench, model: str, run: Run) -> Answered:

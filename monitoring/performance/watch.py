@@ -25,7 +25,7 @@ from training.evaluation.losses import COST
 from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
-from training.registry.aliases import CHANGES, PROMOTE, REFUSE
+from training.registry.aliases import CHANGES, PROMOTE, REFUSE, ROUTINE
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
@@ -152,7 +152,7 @@ def under(stores: Stores, spec: ModelSpec, watch: PerformanceWatch, champion: st
     last = stores.registry.last_line(spec.model, RENEW_BASELINE)
     if watch.worse_since is None and (last is None or last.seq <= watch.renewal):
         return watch
-    lines = stores.registry.ledger(spec.model, LEDGER_LINES)
+    lines = stores.registry.ledger(spec.model, LEDGER_LINES, but=ROUTINE)
     asked = [one.seq for one in lines if one.action == RENEW_BASELINE and watch.renewal < one.seq and one.evidence.get(AFTER, 0) < slot_us]
     if asked:
         return replace(watch.accepted(from_us), renewal=max(asked))

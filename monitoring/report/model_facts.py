@@ -22,7 +22,7 @@ from training.model_file.model_spec import ModelSpec
 from training.profiles.bins import Profile
 from training.profiles.measures import ALL, Measures
 from training.profiles.reference import Reference
-from training.registry.aliases import CHAMPION
+from training.registry.aliases import CHAMPION, REWEIGH
 from training.registry.tables import LedgerEntry, VersionRecord
 
 MOST_EPISODES, MOST_LINES = 100, 2_000
@@ -91,6 +91,8 @@ class ModelFacts:
         The champion's report on its held-out rows; None without one.
     moves
         The lines of the ledger since the first slot of the stretch, the earliest first, each with the slot (model time) it belongs to.
+    weighings
+        Those of weighings, which come at each slot, apart.
     """
 
     spec: ModelSpec
@@ -111,6 +113,7 @@ class ModelFacts:
     arrivals: Arrivals
     tested: Mapping[str, Any] | None
     moves: Sequence[tuple[int, LedgerEntry]]
+    weighings: Sequence[tuple[int, LedgerEntry]] = ()
 
     @property
     def last(self) -> VerdictRecord | None:
@@ -153,7 +156,8 @@ def read_facts(bench: Workbench, model: str, days: int) -> ModelFacts:
         rejected=bench.log.rejected(model, start_us, end_us),
         arrivals=Arrivals.of(start_us, bench.log.arrivals(model, start_us, end_us)),
         tested=None if champion is None else _read_tested(bench, champion),
-        moves=_moves(bench.registry.ledger(model, MOST_LINES), looks),
+        moves=_moves(bench.registry.ledger(model, MOST_LINES, but=(REWEIGH,)), looks),
+        weighings=_moves(bench.registry.ledger(model, MOST_LINES, only=(REWEIGH,)), looks),
     )
 
 

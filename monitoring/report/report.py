@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monitoring.admin.workbench import Workbench
 from monitoring.report.history import drift, history
+from monitoring.report.members import members
 from monitoring.report.model_facts import ModelFacts, read_facts
 from monitoring.report.records import decisions, faults, labels
 from monitoring.report.standing import head
@@ -24,8 +25,17 @@ def report_of(bench: Workbench, model: str, days: int) -> str:
 
 def page_of(known: ModelFacts) -> str:
     """Return what is known as one page."""
-    parts = [history(known), drift(known), distributions(known), segments(known), faults(known), labels(known), decisions(known)]
-    names = (("history", "What happened"), ("drift", "Drift"), ("distributions", "Distributions"), ("segments", "Segments"),
-             ("faults", "Data faults"), ("labels", "Labels"), ("decisions", "Decisions"))  # fmt: skip
+    parts = [
+        history(known),
+        members(known),
+        drift(known),
+        distributions(known),
+        segments(known),
+        faults(known),
+        labels(known),
+        decisions(known),
+    ]
+    names = (("history", "What happened"), ("members", "Members"), ("drift", "Drift"), ("distributions", "Distributions"),
+             ("segments", "Segments"), ("faults", "Data faults"), ("labels", "Labels"), ("decisions", "Decisions"))  # fmt: skip
     links = "".join(f'<a href="#{name}">{title}</a>' for (name, title), part in zip(names, parts, strict=True) if part)
     return document(f"{known.spec.model}: report", head(known), f'<nav aria-label="Sections">{links}</nav>', *parts)

@@ -23,18 +23,17 @@ from training.evaluation.gate import Decision, decide_rollback
 from training.evaluation.losses import Labels, Metric
 from training.evaluation.own_metric import asked_in_child
 from training.model_file.model_spec import ModelSpec
-from training.registry.aliases import CHAMPION
+from training.registry.aliases import CHAMPION, CHANGES
 from training.registry.tables import LedgerEntry
 from training.schema.prediction import Prediction
 
 logger = logging.getLogger(__name__)
-LEDGER_LINES = 200
 NEWCOMER = "newcomer"  # in the ledger: the member that a version grew by, which is on a probation of its own
 
 
 def last_move(stores: Stores, model: str) -> LedgerEntry | None:
     """Return the ledger line of the champion's last move."""
-    return next((line for line in stores.registry.ledger(model, LEDGER_LINES) if line.action in ("promote", "rollback")), None)
+    return next(iter(stores.registry.ledger(model, 1, only=CHANGES)), None)
 
 
 def notice_promotion(stores: Stores, turn: Turn, spec: ModelSpec, slot_us: int, seen_move: int) -> int:

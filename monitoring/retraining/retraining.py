@@ -28,7 +28,7 @@ from training.clock import format_duration, from_us, to_us
 from training.errors import ArtifactError, CandidateError, RegistryError, StalePromotionError
 from training.evaluation.gate import Decision, decide
 from training.model_file.model_spec import ModelSpec
-from training.registry.aliases import REFUSE
+from training.registry.aliases import REFUSE, ROUTINE
 from training.registry.tables import Cause
 from training.schema.prediction import Prediction
 
@@ -136,7 +136,7 @@ class Retraining:
         run = next((r for r in runs if Plan.from_dict(r.payload).tick_run == slot.run_id), None)
         if run is not None and not self._is_concluded(run):
             run = None
-        for line in self.stores.registry.ledger(slot.model, LEDGER_LINES):
+        for line in self.stores.registry.ledger(slot.model, LEDGER_LINES, but=ROUTINE):
             if run is not None and (line.evidence.get("run"), line.evidence.get("attempt")) == (run.run_id, run.attempt):
                 return Conclusion(OUTCOMES[line.action], line.why, line.version, dict(line.evidence))
             if line.action == "rollback" and line.who == WHO and line.evidence.get("slot") == from_us(slot.slot_us).isoformat():
@@ -247,9 +247,9 @@ class Retraining:
         """Return whether the ledger says what became of a retraining run; not of one of the same slot that was taken back since."""
         attempt = run.run_id, run.attempt, run.started_us
         if attempt not in self.concluded:
-            lines = self.stores.registry.ledger(run.model, LEDGER_LINES)
-            if len(lines) == LEDGER_LINES and to_us(lines[-1].at) > run.started_us:  # weighings since, one a slot
-                lines = self.stores.registry.ledger(run.model, None)
+            lines = self.stores.registry.ledger(run.model, LEDGER_LINES, but=ROUTINE)
+            if len(lines) == LEDGER_LINES and to_us(lines[-1].at) > run.started_us:
+                lines = self.stores.registry.ledger(run.model, None, but=ROUTINE)
             for line in lines:
                 if line.action == CLOCK and datetime.fromisoformat(line.evidence["model_time"]) < from_us(run.slot_us):
                     break

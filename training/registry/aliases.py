@@ -28,6 +28,8 @@ PROMOTE, ROLL_BACK, REWEIGH, REFUSE, REMOVE, EXPIRE = "promote", "rollback", "re
 CHANGES = (PROMOTE, ROLL_BACK)
 """The moves of the champion to other members, or to a version by hand."""
 MOVES = (*CHANGES, REWEIGH)
+ROUTINE = (REWEIGH, EXPIRE)
+"""What comes as often as slots and hours do: whoever looks for something else among the newest lines passes it over."""
 
 
 def promote(

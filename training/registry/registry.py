@@ -1,6 +1,6 @@
 """Versions, their aliases and the ledger: the mailbox through which the loop tells the service which version answers."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -342,11 +342,25 @@ class Registry:
         with self._writing(guard) as connection:
             write_line(connection, model, action, version, previous, cause, _us(now))
 
-    def ledger(self, model: str | None = None, limit: int | None = 100) -> list[LedgerEntry]:
-        """Return the last lines of the ledger, the newest first; of one model or of all."""
+    def ledger(
+        self, model: str | None = None, limit: int | None = 100, *, only: Sequence[str] = (), but: Sequence[str] = ()
+    ) -> list[LedgerEntry]:
+        """Return the last lines of the ledger, the newest first; of one model or of all.
+
+        Parameters
+        ----------
+        only
+            The actions that are asked for; all where none is named.
+        but
+            Actions that are passed over, such as those of which there is one a slot: they neither come nor count.
+        """
         statement = sa.select(tables.ledger).order_by(tables.ledger.c.seq.desc()).limit(limit)
         if model is not None:
             statement = statement.where(tables.ledger.c.model == model)
+        if only:
+            statement = statement.where(tables.ledger.c.action.in_(only))
+        if but:
+            statement = statement.where(tables.ledger.c.action.not_in(but))
         with self._reading() as connection:
             return [LedgerEntry.of(row) for row in connection.execute(statement)]
 

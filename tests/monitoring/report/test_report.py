@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -274,6 +275,60 @@ def evil_facts(columns: int = 2, slots: int = 3) -> ModelFacts:
         tested={"metrics": {"overall": scores, "segments": {EVIL: {EVIL: scores}}}},
         moves=[(61 * DAY_US, line), (61 * DAY_US, replace(line, action=EVIL))],
     )
+
+
+def weighing(seq: int, members: list[dict[str, Any]], **more: Any) -> LedgerEntry:
+    """A line of the ledger, as weighings write it."""
+    evidence = {"slot": "", "members": members, **more}
+    return LedgerEntry(seq, NOW, "rain", "reweigh", f"20260105T000000Z-{'a' * 12}.{seq:04}", None, "monitor", "weighed", evidence)
+
+
+def a_member(number: int, weight: float, point: list[float] | None = None) -> dict[str, Any]:
+    return {"version": f"20260105T000000Z-{number:08}0000", "family": ("all", "half")[number % 2], "weight": weight, "map": point}
+
+
+def test_weights_and_maps_are_drawn_over_time_and_who_came_and_left_stands_beside_them() -> None:
+    known, day = evil_facts(), 60 * DAY_US
+    old, new = a_member(0, 0.75, [1.5, -0.25]), a_member(1, 0.25)
+    grown = {"newcomer": new["version"], "members": [{**old, "weight": 0.5}, {**new, "weight": 0.5}], "left": [a_member(7, 0)["version"]]}
+    promoted = LedgerEntry(3, NOW, "rain", "promote", new["version"], None, "monitor", "not proven worse", grown)
+    probation = {"log10_evidence": 1.5, "log10_threshold": 1.3, "rows": 900}
+    weighings = [
+        (day, weighing(2, [{**old, "weight": 1.0}])),
+        (day + 2 * DAY_US, weighing(4, [old, new], threshold={"before": None, "after": 0.31})),
+        (day + 3 * DAY_US, weighing(5, [{**old, "weight": 1.0}], expelled=[new["version"]], probations={new["version"]: probation})),
+    ]
+
+    html = page_of(replace(known, moves=[(day + DAY_US, promoted)], weighings=weighings))
+
+    read = text_of(html)
+    assert "1 answer now; the heaviest is 00000000, 100%." in read
+    assert "75%, slope 1.5, intercept -0.25" in read
+    assert "Map of the answers: slope 1.5 now, by weight; 1 (dashed) changes nothing." in read
+    assert "Threshold The positive class is answered from 0.31 on, now." in read
+    assert "00000001 left out proven to harm: evidence 10^1.5 on 900 rows, 10^1.3 is enough" in read
+    assert "00000001 came not proven worse" in read
+    assert "00000007 left the lightest" in read
+    assert_harmless(html)
+
+
+def test_a_model_that_was_never_weighed_has_no_section_of_members() -> None:
+    assert 'id="members"' not in page_of(evil_facts())
+
+
+def test_years_of_weighings_make_no_longer_a_page_than_months() -> None:
+    known = replace(evil_facts(), end_us=2100 * DAY_US)
+
+    def page(n: int) -> str:
+        lines = [(60 * DAY_US + slot * DAY_US, weighing(slot, [a_member(slot // 9 + k, 1 / 16, [1.0, 0.1]) for k in range(16)]))
+                 for slot in range(n)]  # fmt: skip
+        return page_of(replace(known, weighings=lines))
+
+    months, years = page(100), page(2000)
+
+    assert len(years) < 1.1 * len(months)
+    assert "2,000 weighings; 20 neighbours are drawn as one, the last." in text_of(years)
+    assert_harmless(years)
 
 
 def test_the_report_is_written_where_it_is_asked_for(world: World, opened: Callable[[World], Workbench], tmp_path: Path) -> None:

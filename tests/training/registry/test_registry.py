@@ -185,6 +185,18 @@ def test_a_promotion_moves_the_aliases_and_writes_the_ledger(registry: Registry,
     assert (entry.at, entry.evidence) == (NOW + HOUR, {"gain": 0.01})
 
 
+def test_what_comes_at_each_slot_pushes_nothing_out_of_the_newest_lines(registry: Registry, promote: Callable[..., object]) -> None:
+    promote(A.version, expected=None)
+    for number in range(20):
+        registry.record("bikes", "weighed", cause=Cause("monitor", f"{number}"), now=NOW)
+
+    newest = registry.ledger("bikes", 2, but=("weighed",))
+
+    assert [line.action for line in newest] == ["promote", "register"]
+    assert [line.why for line in registry.ledger("bikes", 2, only=("weighed",))] == ["19", "18"]
+    assert [line.action for line in registry.ledger("bikes", 1, only=("promote", "rollback"))] == ["promote"]
+
+
 def test_every_move_of_an_alias_is_counted(registry: Registry, promote: Callable[..., object]) -> None:
     promote(A.version, expected=None)
     promote(B.version, expected=A.version)
