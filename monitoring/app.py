@@ -21,7 +21,7 @@ from monitoring.bounded_server import CLIENT_SECONDS, BoundedServer
 from monitoring.errors import LeaseLostError, ProcessError
 from monitoring.journal.leases import Turn
 from monitoring.known_tables import KNOWN_TABLES
-from monitoring.loop.retention import add_up_old_counts, expire_versions, forget_old_rows
+from monitoring.loop.retention import add_up_old_counts, delete_unregistered, expire_versions, forget_old_rows
 from monitoring.loop.scheduler import Pulse, Ticker
 from monitoring.loop.tick import make_watch, tick
 from monitoring.metrics import MonitorMetrics, make_metrics
@@ -31,6 +31,7 @@ from monitoring.retraining.training_process import Children
 from monitoring.settings import NOTIFYING, MonitoringSettings
 from monitoring.stores import Stores, open_stores
 from service.errors import ForbiddenError, UnsupportedTypeError
+from service.recording.failpoints import armed
 from service.telemetry.json_logs import configuration
 from service.web.foreign_pages import ForeignPages, environ_of
 from training.clock import to_us
@@ -60,7 +61,7 @@ class Monitor:
         self.settings = settings
         self.metrics = make_metrics()
         self.metrics.last_tick.set_to_current_time()  # a loop that never turns has stood still since now
-        self.stores = open_stores(settings.home, settings.database_url)
+        self.stores = _open(settings)
         self._is_at_home = False
         self._reasons: list[str] = []
         children = Children({k: v for k, v in environment.items() if not k.startswith(NOTIFYING)}, settings.home.path / "runs")
@@ -161,6 +162,7 @@ class Monitor:
                     forget_old_rows(self.stores, spec, now)
                     add_up_old_counts(self.stores, spec)
                     expire_versions(self.stores, turn, spec)
+                    delete_unregistered(self.stores, turn, spec)
                     self.pulse.beat(is_busy=True)
                 self.delivery.forget()
         except (EvergreenError, LeaseLostError) as error:
@@ -281,7 +283,15 @@ def run_monitor(settings: MonitoringSettings, environment: Mapping[str, str]) ->
 def open_for_run(settings: MonitoringSettings) -> Stores:
     """Open what a training child works with."""
     set_up_logging(settings.log_level)
-    return open_stores(settings.home, settings.database_url)
+    return _open(settings)
+
+
+def _open(settings: MonitoringSettings) -> Stores:
+    """Open the stores, with the failpoint that a test set."""
+    if settings.failpoint is None:
+        return open_stores(settings.home, settings.database_url)
+    logger.warning("a failpoint is set, for a test: %s", settings.failpoint)
+    return open_stores(settings.home, settings.database_url, armed(settings.failpoint))
 
 
 def set_up_logging(level: str) -> None:

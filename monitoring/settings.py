@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from service.errors import ServiceError
 from service.ports import is_loopback, split_bind
+from service.recording.failpoints import armed
 from training.errors import SettingsError
 from training.settings import Home
 from training.settings import from_environment as training_settings
@@ -93,6 +94,8 @@ class MonitoringSettings:
         `EVERGREEN_RETRAIN_SECONDS`: a training child that takes longer is killed.
     holder
         Who this process is, in the lease row: unique to its start, since in two containers host and process id may be the same.
+    failpoint
+        `EVERGREEN_FAILPOINT`: for tests; where this process, or a training child, kills or stops itself.
     webhook
         `EVERGREEN_WEBHOOK_URL`, `EVERGREEN_WEBHOOK_SECRET`: where messages are posted to; None: nowhere.
     mail
@@ -109,6 +112,7 @@ class MonitoringSettings:
     run_deadline: timedelta = timedelta(hours=1)
     log_level: str = "INFO"
     holder: str = "monitor"
+    failpoint: str | None = None
     webhook: WebhookSettings | None = None
     mail: MailSettings | None = None
 
@@ -152,9 +156,20 @@ def from_environment(environment: Mapping[str, str]) -> MonitoringSettings:
         run_deadline=_seconds(environment, "EVERGREEN_RETRAIN_SECONDS", 3600.0, least=1.0),
         log_level=level,
         holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}",
+        failpoint=_failpoint(environment),
         webhook=_webhook(environment),
         mail=_mail(environment),
     )
+
+
+def _failpoint(environment: Mapping[str, str]) -> str | None:
+    text = environment.get("EVERGREEN_FAILPOINT") or None
+    if text is not None:
+        try:
+            armed(text)
+        except ServiceError as error:
+            raise SettingsError(str(error)) from error
+    return text
 
 
 def _webhook(environment: Mapping[str, str]) -> WebhookSettings | None:

@@ -13,6 +13,7 @@ from monitoring.judging.labels.counts import CountedLabels
 from monitoring.judging.labels.faults import Group
 from monitoring.log_windows import Range, Windows
 from service.prediction_log.prediction_log import PredictionLog
+from service.recording.failpoints import Failpoint, never
 from training.artifacts.artifact import LoadedArtifact, load_verified
 from training.artifacts.signing import load_or_make_key
 from training.model_file.model_spec import ModelSpec
@@ -27,13 +28,20 @@ KEPT_VERSIONS = 2 * MOST_MEMBERS + 8  # the members of the champion and of the o
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The handles of one process; made by `open_stores`, after the fork."""
+    """The handles of one process; made by `open_stores`, after the fork.
+
+    Attributes
+    ----------
+    failpoint
+        Told of each step of a verdict's way, so that a test can end the process there.
+    """
 
     home: Home
     database: Database
     registry: Registry
     log: PredictionLog
     journal: Journal
+    failpoint: Failpoint = never
     loaded: dict[tuple[str, str], LoadedArtifact] = field(default_factory=dict)
     references: dict[tuple[str, int, int], Reference] = field(default_factory=dict)
     known_faults: dict[str, tuple[Reference, Known]] = field(default_factory=dict)
@@ -82,7 +90,7 @@ class Stores:
         self.database.close()
 
 
-def open_stores(home: Home, database_url: str) -> Stores:
+def open_stores(home: Home, database_url: str, failpoint: Failpoint = never) -> Stores:
     """Open everything; the database is not touched before it is asked something."""
     database = open_database(database_url)
-    return Stores(home.ensure(), database, Registry(database), PredictionLog(database), Journal(database))
+    return Stores(home.ensure(), database, Registry(database), PredictionLog(database), Journal(database), failpoint)

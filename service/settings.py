@@ -110,7 +110,7 @@ VARIABLES = (
     Variable("LOG_MAX_ROWS", "50000000", "bound on the rows in the prediction log; predictions are refused beyond"),
     Variable("DRAIN_INTERVAL_SECONDS", "0.1", "how often the spool is drained to the prediction log"),
     Variable("ALIAS_POLL_SECONDS", "0.5", "how often a worker looks for a moved champion"),
-    Variable("FAILPOINT", "(none)", "for tests: name[:nth], kill the process there"),
+    Variable("FAILPOINT", "(none)", "for tests: name[:nth][:stop], kill the process there, or stop it"),
     Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"),
 )
 

@@ -58,6 +58,7 @@ class Destination:
     def check(self) -> None:
         """Raise what the right's guard raises when a run of the loop may not write any more: before files are written."""
         if self.registry is not None and self.right is not None:
+            self.right.reached("run.fitted")
             self.registry.check(self.right.guard)
 
 
@@ -201,8 +202,10 @@ def _register(artifact: Artifact, spec: ModelSpec, destination: Destination, reg
         registry.put_model(spec, who=destination.who, now=now)
         registry.register(artifact, cause=cause, now=now)
     else:
+        right.reached("run.saved")
         cause = cause.with_evidence(fencing=dict(right.fencing))
         registry.register(artifact, cause=cause, run_id=right.run_id, now=now, guard=right.guard)
+        right.reached("run.registered")
     return "registered"
 
 

@@ -13,10 +13,11 @@ from monitoring.journal.tables import RETRAIN, TICK
 from monitoring.stores import Stores
 from service.models.last_champion import read_last_champions
 from service.prediction_log.rolling_up import widest_us
-from training.clock import duration_us, to_us
+from training.clock import duration_us, from_us, to_us
 from training.model_file.model_spec import ModelSpec
 from training.registry.aliases import CHAMPION
 from training.registry.artifact_files import Freed, delete_files
+from training.registry.artifact_files import delete_unregistered as delete_folders
 from training.registry.lineage import Remembered, history_of
 from training.registry.registry import Registry
 from training.registry.tables import Cause, VersionRecord
@@ -96,6 +97,25 @@ def expire_versions(stores: Stores, turn: Turn, spec: ModelSpec) -> list[str]:
         return []
     logger.info("%s: the files of %d versions that nothing needs are gone, %d bytes", spec.model, len(gone), freed.bytes_freed)
     return [record.version for record in gone]
+
+
+def delete_unregistered(stores: Stores, turn: Turn, spec: ModelSpec) -> list[str]:
+    """Delete the artifacts that were written and never registered, since a monitor or its child was killed in between; return which.
+
+    What is younger than an open run, or than an hour, stays: it may still be registered.
+    """
+    registry, running = stores.registry, stores.journal.running(spec.model)
+    before = min([turn.now - YOUNG, *(from_us(run.started_us) for run in running)])
+    try:
+        if turn.guard is not None:
+            registry.check(turn.guard)
+        gone = delete_folders(stores.home, spec.model, registry.names(spec.model), before)
+    except OSError as error:
+        logger.warning("%s: artifacts that were never registered stay for now: %s", spec.model, error)
+        return []
+    if gone:
+        logger.info("%s: artifacts that were written and never registered are gone: %s", spec.model, ", ".join(gone))
+    return gone
 
 
 def _named(stores: Stores, inventory: Inventory, model: str, now: datetime) -> set[str]:

@@ -62,7 +62,8 @@ def growth_of(stores: Stores, spec: ModelSpec, champion: str, cohorts: Cohorts, 
     loaded = stores.load(spec.model, champion)
     if spec.training.members == 1 or loaded.manifest.contract_hash != spec.schema.contract_hash:
         return None
-    before = stores.journal.runs(spec.model, RETRAIN, limit=FRUITLESS)
+    before = stores.journal.runs(spec.model, RETRAIN, limit=FRUITLESS + 1)
+    before = [run for run in before if run.slot_us < cohorts.slot_us][:FRUITLESS]  # of this slot there may be one that was cut short
     grown = list(before[0].payload["growth"]["grown"]) if before and before[0].payload.get("growth") else []
     members = present(stores, loaded)
     n_labelled, most = _n_labelled(stores, spec, champion, cohorts), spec.training.members

@@ -108,7 +108,9 @@ class Retraining:
         if run is None:
             run = next(r for r in journal.runs(spec.model, RETRAIN) if r.slot_us == slot_us)
         else:
+            self.stores.failpoint("run.begun")
             self.children.start(run)
+            self.stores.failpoint("run.started")
         return run
 
     def open_run(self, model: str) -> Run | None:
@@ -185,6 +187,7 @@ class Retraining:
             )
         except RegistryError as error:
             return Conclusion("refused", str(error))
+        self.stores.failpoint("rollback.done")
         return Conclusion("rolled_back", why, alias.version, evidence)
 
     def _conclude(self, turn: Turn, spec: ModelSpec, run: Run, plan: Plan) -> Conclusion:
@@ -210,6 +213,7 @@ class Retraining:
             seconds = {"seconds": {"training": seconds_of(run), "gate": round(time.perf_counter() - began, 3)}}
             if not is_accepted:
                 return self._refuse(turn, plan, version, reason, {**evidence, **seconds})
+            self.stores.failpoint("gate.decided")
             if plan.growth is not None:
                 version, evidence = self._let_in(turn, spec, run, plan, version, evidence)
             evidence = {**evidence, **seconds}  # what is saved with a version does not depend on how fast this was
@@ -219,6 +223,7 @@ class Retraining:
             message = promoted(moment, f"promoted.{run.run_id}.{run.attempt}", version, reason, evidence)
             guard = outbox.announcing(turn, [message]).guard
             registry.promote(spec.model, version, expected=plan.champion, cause=cause, now=turn.now, guard=guard)
+            self.stores.failpoint("promotion.done")
             if plan.growth is None:
                 probation.start(self.stores, turn, spec, version, plan.champion, plan.slot_us)
         except (ArtifactError, CandidateError, StalePromotionError, RegistryError) as error:
@@ -232,8 +237,10 @@ class Retraining:
         members, more = growing.with_newcomer(self.stores, spec, plan, newcomer, evidence["map"])
         evidence = {**evidence, probation.NEWCOMER: newcomer, "members": [member.to_dict() for member in members], **more}
         artifact = growing.save_grown(self.stores, spec, plan, members, turn.now, evidence)
+        self.stores.failpoint("growth.saved")
         cause = Cause(WHO, f"with {newcomer}", {"run": run.run_id})
         self.stores.registry.register(artifact, cause=cause, run_id=run.run_id, now=turn.now, guard=turn.guard)
+        self.stores.failpoint("growth.registered")
         return artifact.version, evidence
 
     def _refuse(self, turn: Turn, plan: Plan, version: str, why: str, evidence: dict[str, Any]) -> Conclusion:
@@ -241,6 +248,7 @@ class Retraining:
         self.stores.registry.record(
             plan.model, REFUSE, version=version, previous=plan.champion, cause=cause, now=turn.now, guard=turn.guard
         )
+        self.stores.failpoint("refusal.done")
         return Conclusion("refused", why, version, evidence)
 
     def _is_concluded(self, run: Run) -> bool:

@@ -134,7 +134,7 @@ def carry_out(stores: Stores, attempt: Attempt, *, clock: Callable[[], datetime]
     """
     journal, guard = stores.journal, stores.journal.guard_of(attempt)
     run = journal.attempted(attempt)
-    right = Right(run.run_id, guard, {"attempt": attempt.number, "token": attempt.token})
+    right = Right(run.run_id, guard, {"attempt": attempt.number, "token": attempt.token}, stores.failpoint)
     try:
         spec = parse_spec(stores.registry.get_model(run.model).spec_text, stored=True)
         plan = Plan.from_dict(run.payload)

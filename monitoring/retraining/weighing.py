@@ -246,11 +246,14 @@ def carry_out(stores: Stores, turn: Turn, spec: ModelSpec, evidence: Evidence, w
             report=weighed.evidence,
             threshold=weighed.threshold,
         )
+        stores.failpoint("reweigh.saved")
         cause = Cause(WHO, weighed.why, {**slot, **weighed.evidence, "seconds": {"weighing": weighed.seconds}})
-        return registry.reweigh(artifact, expected=champion.version, cause=cause, now=turn.now, guard=turn.guard).version
+        version = registry.reweigh(artifact, expected=champion.version, cause=cause, now=turn.now, guard=turn.guard).version
+        stores.failpoint("reweigh.done")
     except (ArtifactError, RegistryError) as error:
         logger.error("%s: %s keeps its weights: %s", spec.model, champion.version, error)
         return champion.version
+    return version
 
 
 def _next_number(stores: Stores, model: str, generation: str) -> int:

@@ -1,4 +1,4 @@
-"""Named places at which a test may kill the process, to prove that nothing acknowledged is lost."""
+"""Named places at which a test may kill or stop the process, to prove that nothing is lost and nothing done twice."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ NAMES = (
     "drain.commit.after",
     "spool.truncate.before",
     "spool.truncate.after",
+    "run.begun",  # of the monitor: the row of a retraining run is written, its child is not started
+    "run.started",
+    "run.fitted",  # of the training child, these three: before anything of the version is written
+    "run.saved",
+    "run.registered",
+    "gate.decided",  # of the monitor again
+    "growth.saved",
+    "growth.registered",
+    "promotion.done",
+    "refusal.done",
+    "rollback.done",
+    "reweigh.saved",
+    "reweigh.done",
 )
 
 
@@ -31,20 +44,25 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def armed(text: str, act: Callable[[], None] = kill_self) -> Failpoint:
-    """Arm one failpoint.
+def stop_self() -> None:
+    """Stop this process where it is: SIGSTOP, until somebody lets it go on, or kills it and whom else they like."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def armed(text: str, act: Callable[[], None] | None = None) -> Failpoint:
+    """Arm one failpoint, in this process: others that are started with the same environment act on their own.
 
     Parameters
     ----------
     text
-        ``name`` or ``name:nth``: act when the place is reached for the nth time (default the first).
+        ``name[:nth][:stop]``: act when the place is reached for the nth time (default the first); kill the process, or stop it.
     act
-        What to do there; kills the process unless a test hands in something milder.
+        What to do there instead.
 
     Raises
     ------
     SettingsError
-        The name is not one of `NAMES`, or nth is not a positive whole number.
+        The name is not one of `NAMES`, nth is not a positive whole number, or there is more.
 
     Examples
     --------
@@ -53,11 +71,14 @@ def armed(text: str, act: Callable[[], None] = kill_self) -> Failpoint:
     >>> point("answer"); point("spool.append.after"); point("answer"); hits
     ['now']
     """
-    name, _, nth_text = text.partition(":")
+    name, *rest = text.split(":")
+    stops = rest[-1:] == ["stop"]
+    nth_text = ":".join(rest[:-1] if stops else rest)
+    does = act or (stop_self if stops else kill_self)
     if name not in NAMES:
         raise SettingsError(f"EVERGREEN_FAILPOINT names {name!r}; known are {', '.join(NAMES)}")
     if nth_text and (not nth_text.isdigit() or int(nth_text) < 1):
-        raise SettingsError(f"EVERGREEN_FAILPOINT wants name:nth with nth >= 1, got {text!r}")
+        raise SettingsError(f"EVERGREEN_FAILPOINT wants name[:nth][:stop] with nth >= 1, got {text!r}")
     remaining = int(nth_text or 1)
     lock = threading.Lock()
 
@@ -70,6 +91,6 @@ def armed(text: str, act: Callable[[], None] = kill_self) -> Failpoint:
             remaining -= 1
             due = remaining == 0
         if due:
-            act()
+            does()
 
     return point

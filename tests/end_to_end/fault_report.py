@@ -44,6 +44,7 @@ class Probes:
         self.times: list[Seconds] = []
         self.ids: list[str] = []
         self.failures: list[int] = []
+        self.version = ""  # that answered last
 
     def __enter__(self) -> Self:
         self.times.append(time.perf_counter())
@@ -70,6 +71,7 @@ class Probes:
             status, content = self._ask()
             if status == 200:
                 self.times.append(time.perf_counter())
+                self.version = content.get("version", "")
                 self.ids += [each["id"] for each in content.get("predictions", [])]
             else:
                 self.failures.append(status)

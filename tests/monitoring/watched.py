@@ -55,12 +55,12 @@ class Watched:
     step: Path
 
     @classmethod
-    def start(cls, home: Home, database_url: str, step: Path, clock: Path | None = None) -> Watched:
+    def start(cls, home: Home, database_url: str, step: Path, clock: Path | None = None, failpoint: str = "") -> Watched:
         """Start one; `clock` is the folder in which `build_clock` was, `step` the file from which its clock is set."""
         bind = f"127.0.0.1:{free_port()}"
         settings = {
             "HOME": str(home.path), "DATABASE_URL": database_url, "MONITOR_BIND": bind, "LEASE_SECONDS": str(LEASE_SECONDS),
-            "TICK_SECONDS": "0.1",
+            "TICK_SECONDS": "0.1", "FAILPOINT": failpoint,
         }  # fmt: skip
         environment = {**os.environ, **{f"EVERGREEN_{name}": value for name, value in settings.items()}}
         if clock is not None:

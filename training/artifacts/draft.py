@@ -25,6 +25,7 @@ from training.profiles.reference import Reference
 
 REFERENCE, CARD, CARD_PAGE, SPEC, REPORT = "reference.json", "card.md", "card.html", "spec.yaml", "report.json"
 HELD_OUT = "held_out.json"
+UNFINISHED = ".draft-"  # how the name of a folder begins that is being written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +175,7 @@ def save_whole(
         The disk is full or refuses.
     """
     folder = home_artifacts / model
-    unfinished = folder / f".draft-{secrets.token_hex(8)}"
+    unfinished = folder / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished.mkdir(mode=0o700)

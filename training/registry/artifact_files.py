@@ -1,11 +1,15 @@
-"""The files of versions that left the registry are deleted: all but the manifest with its signature."""
+"""The files of versions that left the registry, or never came into it, are deleted; of the former the manifest with its signature stays."""
 
 import shutil
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
+from training.artifacts.draft import UNFINISHED
 from training.artifacts.verification import MANIFEST, SIGNATURE
+from training.json_text import from_text
 from training.registry.lineage import Remembered, history_of
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
@@ -56,6 +60,43 @@ def delete_files(home: Home, registry: Registry, records: Iterable[VersionRecord
         freed, rows = freed + there[digest].stat().st_size, rows + 1
         there[digest].unlink(missing_ok=True)
     return Freed(rows, freed)
+
+
+def delete_unregistered(home: Home, model: str, names: Collection[str], before: datetime) -> list[str]:
+    """Delete what was written for a version and never registered, as whoever wrote it was killed; return the names of the folders.
+
+    These are folders that were not finished, and whole artifacts that follow a registered version: what somebody trained without a
+    registry, or with another one, follows none that this one knows.
+
+    Parameters
+    ----------
+    names
+        All versions of the model that ever were registered.
+    before
+        Machine time; what is no older stays, for whoever wrote it may be about to register it.
+
+    Raises
+    ------
+    OSError
+        A file cannot be deleted.
+    """
+    folder, gone = home.artifacts / model, list[str]()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        is_old = path.name not in names and path.is_dir() and path.stat().st_mtime < before.timestamp()
+        if is_old and (path.name.startswith(UNFINISHED) or _parent(path) in names):
+            shutil.rmtree(path)
+            gone.append(path.name)
+    return gone
+
+
+def _parent(folder: Path) -> str | None:
+    """Return which version an artifact says that it follows; None where it says nothing."""
+    try:
+        content = from_text((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    parent = content.get("parent") if isinstance(content, dict) else None
+    return parent if isinstance(parent, str) else None
 
 
 def _rows_needed(registry: Registry) -> set[str]:

@@ -130,6 +130,11 @@ class Registry:
             gone = removed_versions(connection, model)
             return [VersionRecord.of(row) for row in connection.execute(statement) if row.version not in gone]
 
+    def names(self, model: str) -> set[str]:
+        """Return the names of all versions of a model that ever were registered, of those that are gone too."""
+        with self._reading() as connection:
+            return set(connection.scalars(sa.select(tables.versions.c.version).where(tables.versions.c.model == model)))
+
     def version(self, model: str, version: str, *, is_present: bool = False) -> VersionRecord:
         """Return one version, also one that was removed since: of that the manifest is left; raises `UnknownVersionError`.
 

@@ -17,6 +17,11 @@ COMPONENT = "registry"
 VERSION = 1
 Guard = Callable[[sa.Connection], None]
 
+
+def _nobody(step: str) -> None:
+    """Take no notice of a step."""
+
+
 metadata = sa.MetaData()
 _name = sa.String(64)
 _version_name = sa.String(64)
@@ -195,11 +200,14 @@ class Right:
         Called first in each transaction; it raises once the run may not write any more.
     fencing
         What makes this one attempt at the run known in the ledger.
+    reached
+        Told of each step by its name.
     """
 
     run_id: str
     guard: Guard
     fencing: Mapping[str, int]
+    reached: Callable[[str], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,13 +19,14 @@ from monitoring.cli.main import run
 from monitoring.errors import LeaseLostError
 from monitoring.journal.leases import Turn
 from monitoring.journal.tables import RETRAIN
-from monitoring.loop.retention import YOUNG, expire_versions
+from monitoring.loop.retention import YOUNG, delete_unregistered, expire_versions
 from monitoring.stores import Stores, open_stores
 from service.models.last_champion import LastChampion, write_last_champion
 from tests.training.pools import NOW, Pool, make_pool, spec_text_of
 from training.artifacts.artifact import Artifact
 from training.artifacts.signing import load_or_make_key
 from training.errors import UnknownVersionError
+from training.json_text import to_text
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.registry.tables import Cause
 from training.settings import Home
@@ -207,12 +209,52 @@ def test_what_an_alias_points_at_by_now_stays_with_its_members(stores: Stores, p
     assert len(gone) + len(left) == len(every)
 
 
+def left_behind(stores: Stores, pool: Pool) -> dict[str, Path]:
+    """Leave what a monitor leaves that is killed: a weighing and a member that were not registered, and a folder that is not finished.
+
+    Beside them lies what is none of its business: what a person trained without a registry, and what follows a version of another one.
+    """
+    folder, first = stores.home.artifacts / "small", pool.members[0].version
+    made = {name: folder / name for name in (f"{first}.0012", "20260301T000000Z-aaaaaaaaaaaa", ".draft-0123", "by-hand", "elsewhere")}
+    parents = {f"{first}.0012": f"{first}.0011", "20260301T000000Z-aaaaaaaaaaaa": first, "by-hand": None, "elsewhere": "20250101T000000Z-b"}
+    for name, path in made.items():
+        path.mkdir()
+        if name in parents:
+            (path / "manifest.json").write_text(to_text({"parent": parents[name]}))
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+    return made
+
+
+def test_what_was_written_and_never_registered_goes_and_what_is_a_persons_stays(stores: Stores, pool: Pool) -> None:
+    versions, made = {path.name for path in (stores.home.artifacts / "small").iterdir()}, left_behind(stores, pool)
+
+    gone = delete_unregistered(stores, Turn(LATER), SPEC)
+
+    assert sorted(gone) == sorted([".draft-0123", f"{pool.members[0].version}.0012", "20260301T000000Z-aaaaaaaaaaaa"])
+    assert {path.name for path in (stores.home.artifacts / "small").iterdir()} == versions | {"by-hand", "elsewhere"}
+    assert sorted(made.keys() - gone) == ["by-hand", "elsewhere"]
+
+
+def test_what_may_be_registered_still_stays(stores: Stores, pool: Pool) -> None:
+    left_behind(stores, pool)
+    stores.journal.begin_run(Turn(NOW - timedelta(seconds=1)), "small", RETRAIN, 1, payload={})
+
+    assert delete_unregistered(stores, Turn(LATER), SPEC) == []
+    stores.journal.finish_run(Turn(LATER), f"small.{RETRAIN}.1", {})
+    assert delete_unregistered(stores, Turn(NOW + YOUNG), SPEC) == []
+    assert len(delete_unregistered(stores, Turn(NOW + YOUNG + timedelta(seconds=1)), SPEC)) == 3
+
+
 def test_one_who_lost_the_lease_removes_nothing(stores: Stores, pool: Pool) -> None:
     def guard(connection: sa.Connection) -> None:
         raise LeaseLostError("another monitor leads")
 
     with pytest.raises(LeaseLostError):
         expire_versions(stores, Turn(LATER, guard), SPEC)
+    left_behind(stores, pool)
+    with pytest.raises(LeaseLostError):
+        delete_unregistered(stores, Turn(LATER, guard), SPEC)
 
+    assert (stores.home.artifacts / "small" / ".draft-0123").exists()
     assert "spec.yaml" in files(stores, f"{pool.members[0].version}.0001")
     assert stores.registry.expired("small") == []

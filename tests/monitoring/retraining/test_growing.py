@@ -110,6 +110,27 @@ def test_training_rows_are_not_stored_again_by_growth(world: World) -> None:
     assert sorted(world.stores.home.rows.iterdir()) == before
 
 
+def test_a_growth_that_was_cut_short_is_begun_again_with_the_same_window(world: World) -> None:
+    def dies(step: str) -> None:
+        if step == "run.begun":
+            raise KeyboardInterrupt
+
+    watch = world.monitor()
+    watch.retraining = replace(watch.retraining, stores=replace(world.stores, failpoint=dies))
+    world.answer(weather(1, 60, 11))
+    with pytest.raises(KeyboardInterrupt):
+        world.settle(watch)
+    (begun,) = world.stores.journal.runs("rain", RETRAIN)
+
+    world.machine_now += timedelta(minutes=1)  # the lease has run out
+    world.settle(world.monitor("heir"))
+
+    (run,) = world.stores.journal.runs("rain", RETRAIN)
+    assert (begun.state, begun.attempt, run.state, run.attempt) == ("running", 1, "done", 2)
+    assert run.payload == begun.payload
+    assert world.actions() == ["promote", "promote"]
+
+
 def test_rows_are_known_by_their_times_where_both_have_as_many_of_a_moment() -> None:
     ours, theirs = same_rows(np.array([1, 2, 2, 3, 5]), np.array([1, 2, 2, 3, 3, 4]))
 

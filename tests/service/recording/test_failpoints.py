@@ -8,7 +8,7 @@ from service.errors import SettingsError
 from service.recording.failpoints import armed
 
 
-@pytest.mark.parametrize("text", ["nowhere", "answer:0", "answer:x", "answer:-1"])
+@pytest.mark.parametrize("text", ["nowhere", "answer:0", "answer:x", "answer:-1", "answer:stop:2", "answer:1:kill"])
 def test_an_unknown_failpoint_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="EVERGREEN_FAILPOINT"):
         armed(text)
