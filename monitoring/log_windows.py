@@ -228,16 +228,17 @@ def is_kept(times: Times, aside: Iterable[Range]) -> npt.NDArray[np.bool_]:
     return np.asarray((begun == 0) | (times >= np.append(ends_us, 0)[begun - 1]), dtype=bool)
 
 
-def is_of_generation(logged: LoggedRows, version: str) -> npt.NDArray[np.bool_]:
-    """Return which rows a version answered, or another one of the same members; shape (n,)."""
+def is_of_generation(logged: LoggedRows, *versions: str) -> npt.NDArray[np.bool_]:
+    """Return which rows one of some versions answered, or another one of the same members; shape (n,)."""
     names, place = np.unique(logged.version.astype(str), return_inverse=True)
-    is_of_it = np.array([generation_of(each) == generation_of(version) for each in names.tolist()], dtype=np.bool_)
+    generations = {generation_of(version) for version in versions}
+    is_of_it = np.array([generation_of(each) in generations for each in names.tolist()], dtype=np.bool_)
     return np.asarray(is_of_it[place], dtype=np.bool_)
 
 
-def of_generation(logged: LoggedRows, version: str) -> LoggedRows:
-    """Return the logged rows that a version answered, or another one of the same members."""
-    return take(logged, is_of_generation(logged, version))
+def of_generation(logged: LoggedRows, *versions: str) -> LoggedRows:
+    """Return the logged rows that one of some versions answered, or another one of the same members."""
+    return take(logged, is_of_generation(logged, *versions))
 
 
 def take(logged: LoggedRows, keep: npt.NDArray[np.bool_]) -> LoggedRows:

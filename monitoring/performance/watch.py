@@ -26,6 +26,7 @@ from training.fitting.imported import IMPORTED
 from training.model_file.model_spec import ModelSpec
 from training.profiles.measures import ALL
 from training.registry.aliases import CHANGES, PROMOTE, REFUSE, ROUTINE
+from training.registry.lineage import pool_of
 from training.registry.registry import Registry
 from training.registry.tables import VersionRecord
 
@@ -112,7 +113,8 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     """
     spec, cohorts = matured.spec, matured.cohorts
     policy, rule = spec.watching.performance, rule_of(spec)
-    seen_us = int(record.manifest["trained_through_us"]) + 1
+    pool = pool_of(matured.stores.registry, record) if watch.harm is None else [record]
+    seen_us = int(pool[-1].manifest["trained_through_us"]) + 1
     if not watch.since_us:
         watch = replace(watch, since_us=seen_us, tested_us=max(watch.tested_us, seen_us))
     end_us = cohorts.covered_end_us
@@ -120,8 +122,8 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if end_us is None or end_us <= watch.tested_us or cohorts.blind is not None:
         return untested
     rows = matured.rows(watch.tested_us, end_us)
-    if watch.harm is None:  # what was known of its members says nothing of the answers of others
-        rows = of_generation(take(rows, rows.rows.time_us >= seen_us), record.version)
+    if watch.harm is None:  # what was known of the version it grew from says nothing of the answers of others
+        rows = of_generation(take(rows, rows.rows.time_us >= seen_us), *(one.version for one in pool))
     if rows.n_effective < policy.minimum_rows:
         return untested
     share = cohorts.share(watch.tested_us, covered_only=True)
@@ -130,7 +132,7 @@ def judge_performance(matured: Matured, record: VersionRecord, watch: Performanc
     if watch.harm is None:
         if live is None:  # the metric is not defined on these rows: they wait for more
             return Judged(None, None, watch)
-        judged = _against_promise(matured, record, judged.watch, live)
+        judged = _against_promise(matured, pool[-1], judged.watch, live)
     if judged.watch.harm is not None:
         judged = _against_baseline(matured, judged.watch, live, rule)
     is_worse = judged.tested is not None and judged.tested.is_degraded

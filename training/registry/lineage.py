@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from training.artifacts.manifest import generation_of
 from training.registry.tables import VersionRecord
 
 
@@ -34,6 +35,21 @@ def newest_member(known: Known, record: VersionRecord) -> VersionRecord:
     if not members:
         return record
     return known.version(record.model, max(members, key=lambda member: int(member["trained_through_us"]))["version"])
+
+
+def pool_of(known: Known, record: VersionRecord) -> list[VersionRecord]:
+    """Return the generations a version grew through, newest first: the last is the one it began with, which is no mixture.
+
+    A version that replaced another one, as a challenger does, is the beginning of its own.
+    """
+    record = known.version(record.model, generation_of(record.version))
+    pool = [record]
+    while record.manifest.get("members") and record.parent is not None:
+        record = known.version(record.model, generation_of(record.parent))
+        if record in pool:
+            break
+        pool.append(record)
+    return pool
 
 
 def history_of(known: Known, record: VersionRecord) -> VersionRecord | None:
