@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.gate import jackknife_difference
 from training.evaluation.losses import METRICS, Floats, Labels, Metric
 from training.evaluation.weighted import effective
 from training.schema.prediction import Prediction
@@ -153,6 +152,8 @@ def choose_threshold(
         return _kept(present, "one half of the rows is of one class", evidence)
     crossed = Prediction.concat([prediction.take(parts[0]).decided(second), prediction.take(parts[1]).decided(first)])
     now = prediction.decided(USUAL if present is None else present)
+    from training.evaluation.gate import jackknife_difference  # it needs scipy, and the service, which reads model files, does not
+
     difference = jackknife_difference(metric, y, now, crossed, level=level, weights=weights)
     numbers = {"gain": difference.estimate, "gain_low": difference.low}
     evidence |= {"best": best, **{name: value if math.isfinite(value) else None for name, value in numbers.items()}, "least_gain": 0.0}

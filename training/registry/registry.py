@@ -359,13 +359,10 @@ class Registry:
         but
             Actions that are passed over, such as those of which there is one a slot: they neither come nor count.
         """
-        statement = sa.select(tables.ledger).order_by(tables.ledger.c.seq.desc()).limit(limit)
-        if model is not None:
-            statement = statement.where(tables.ledger.c.model == model)
-        if only:
-            statement = statement.where(tables.ledger.c.action.in_(only))
-        if but:
-            statement = statement.where(tables.ledger.c.action.not_in(but))
+        wanted = [] if model is None else [tables.ledger.c.model == model]
+        wanted += [tables.ledger.c.action.in_(only)] if only else []
+        wanted += [tables.ledger.c.action.not_in(but)] if but else []
+        statement = sa.select(tables.ledger).where(*wanted).order_by(tables.ledger.c.seq.desc()).limit(limit)
         with self._reading() as connection:
             return [LedgerEntry.of(row) for row in connection.execute(statement)]
 
