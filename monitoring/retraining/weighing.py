@@ -147,7 +147,7 @@ def cadence_after(cadence: Cadence, result: Reweighed, *, is_degraded: bool, cla
     """Return how often to grow after a weighing.
 
     Of more than two classes it stays as it is: they come and go, and a member that knows what comes next brings nothing before it does
-    (kdd99, behind the reference: 14 % with a member every second slot, 85 % where they got rarer).
+    (kdd99 by these rules without the loop, behind the reference: 14 % with a member every second slot, 85 % where they got rarer).
     """
     cadence = cadence.alarmed() if is_degraded else cadence
     return cadence if classes is not None and len(classes) > 2 else cadence.after(result.rating)

@@ -109,6 +109,7 @@ class VersionLoader:
             return self._try_in_child(Tried(alias.model, alias.version, copy.name))
 
         def load() -> Deployment:
+            """Verify the champion, load it, and say how it went."""
             with self._attempts.noted(alias.model, alias.version, alias.move, try_apart):
                 artifact = load_verified(
                     self._home.artifacts / record.path,
@@ -141,6 +142,7 @@ class VersionLoader:
             return self._try_in_child(Tried(last.model, last.version, last.digest))
 
         def load() -> Deployment:
+            """Verify the champion, load it, and say how it went."""
             with self._attempts.noted(last.model, last.version, move, try_apart):
                 artifact = load_cached(self._home.cache / last.digest, self._key, known=self._known())
                 return replace(self._tested(last.model, last.version, -1, artifact), is_degraded=True)

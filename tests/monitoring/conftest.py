@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from monitoring.admin.workbench import Workbench
 from tests.bikes import stream_module, write_small_example
 from tests.conftest import Once
 from tests.monitoring.world import World, make_world
+from tests.training.pools import Pool
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +64,18 @@ def make(tmp_path: Path, once: Once) -> Iterator[Callable[..., World]]:
 @pytest.fixture
 def world(make: Callable[..., World]) -> World:
     return make()
+
+
+@pytest.fixture
+def pool(template: Pool, tmp_path: Path) -> Pool:
+    """Return the members of a module's template, in a home of this test's own."""
+    shutil.copytree(template.folder, tmp_path / "home")
+    return replace(template, folder=tmp_path / "home")
+
+
+@pytest.fixture
+def bench(pool: Pool) -> Iterator[Workbench]:
+    """Return the workbench of that home."""
+    opened = Workbench({"EVERGREEN_HOME": str(pool.folder)})
+    yield opened
+    opened.close()

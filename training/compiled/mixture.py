@@ -226,6 +226,7 @@ class _Asked:
 
     @classmethod
     def of(cls, predictors: Sequence[Predicts]) -> _Asked:
+        """Return them with the largest group of those that can be asked together."""
         engines = [each.engine if isinstance(each, CompiledModel) else None for each in predictors]
         groups = [tuple(place for place, other in enumerate(engines) if joins(engine, other)) for engine in engines]
         together = max(groups, key=len, default=())
@@ -274,6 +275,7 @@ class _Shares:
 
     @classmethod
     def of(cls, parts: Sequence[Part], classes: tuple[str, ...]) -> _Shares:
+        """Return what is needed of parts, with the classes of the answers; those without a weight are not asked."""
         known = [(_places(part, classes), _map_of(part)) for part in parts]
         asked = [place for place, part in enumerate(parts) if part.weight > 0.0]
         order = sorted(asked, key=lambda place: known[place][1] is None)

@@ -116,7 +116,7 @@ class BoostingWalker:
 
     def walk_into(self, matrix: Floats, out: Floats) -> None:
         """Write what the leaf of each row says into an array of shape (n,)."""
-        boosting_walk()(self.nodes, matrix, self.bitsets.left, self.bitsets.known, self.bitsets.of_column, 1, out)
+        _walk_into(self.nodes, matrix, self.bitsets, out)
 
     def walk_one(self, matrix: Floats, number: int) -> Floats:
         """Return what the leaf of each row in tree `number` says."""
@@ -125,8 +125,12 @@ class BoostingWalker:
 
 def _walk(nodes: npt.NDArray[Any], matrix: Floats, bitsets: Bitsets) -> Floats:
     out = np.empty(len(matrix))
-    boosting_walk()(nodes, matrix, bitsets.left, bitsets.known, bitsets.of_column, 1, out)
+    _walk_into(nodes, matrix, bitsets, out)
     return out
+
+
+def _walk_into(nodes: npt.NDArray[Any], matrix: Floats, bitsets: Bitsets, out: Floats) -> None:
+    boosting_walk()(nodes, matrix, bitsets.left, bitsets.known, bitsets.of_column, 1, out)
 
 
 def _records(nodes: Nodes, begin: Whole | int) -> npt.NDArray[Any]:

@@ -25,7 +25,7 @@ from training.policies import GROWTH_SLOTS
 from training.schema.prediction import Prediction
 
 EVERY, SHORTEST, LONGEST = GROWTH_SLOTS, 1, 8
-"""Slots between two growths: at first, at least, at most. With 16 a stream with seasons waits too long (beijing_pm25: 2 % worse)."""
+"""Slots between two growths: at first, at least, at most. A stream with seasons waits too long with 16 (docs/members.md)."""
 MUCH = 0.05
 """What a member brings is much from this share of the loss on."""
 NOTHING, PROVEN = 1.0, 2.0

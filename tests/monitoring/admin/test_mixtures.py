@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,20 +46,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     bench.registry.promote("small", both.version, expected=pool.members[0].version, cause=CAUSE, now=NOW + timedelta(hours=1))
     bench.close()
     return pool
-
-
-@pytest.fixture
-def pool(template: Pool, tmp_path: Path) -> Pool:
-    """The members in this test's own home."""
-    shutil.copytree(template.folder, tmp_path / "home")
-    return replace(template, folder=tmp_path / "home")
-
-
-@pytest.fixture
-def bench(pool: Pool) -> Iterator[Workbench]:
-    opened = Workbench({"EVERGREEN_HOME": str(pool.folder)})
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,20 +59,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Pool:
         (home.rows / f"rows-{number}.parquet").write_bytes(b"rows")
     stores.close()
     return pool
-
-
-@pytest.fixture
-def pool(template: Pool, tmp_path: Path) -> Pool:
-    """The same in this test's own home."""
-    shutil.copytree(template.folder, tmp_path / "home")
-    return replace(template, folder=tmp_path / "home")
-
-
-@pytest.fixture
-def bench(pool: Pool) -> Iterator[Workbench]:
-    opened = Workbench({"EVERGREEN_HOME": str(pool.folder)})
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
