@@ -30,7 +30,7 @@ class WeighingState:
     through_us
         The newest row they were weighed by; None before the first weighing.
     trials
-        How a member's maps have done on later labels, by its version.
+        How a member's maps have done on what was answered with them, by its version.
     probations
         The evidence against members that came since, by their versions.
     expelled

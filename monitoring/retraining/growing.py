@@ -242,7 +242,7 @@ def with_newcomer(stores: Stores, spec: ModelSpec, plan: Plan, version: str, poi
     states.append(MemberState(newest.version, newest.family, newest.trained_through_us))
     rows = LabelledRows(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
     nothing = [_no_answers(stores.load(spec.model, one.version).predictor.classes) for one in states]
-    weighed = reweigh(states, nothing, rows, has_maps=False).members
+    weighed = reweigh(states, nothing, rows, slot_us=plan.slot_us, has_maps=False).members
     joined = [replace(member, weight=new.weight or 0.0, map=new.map) for member, new in zip([*members, newest], weighed, strict=True)]
     joined[-1] = replace(joined[-1], map=point or joined[-1].map)
     gone = leaving(standings(stores, spec, [*joined[:-1], replace(newest, weight=0.0)]), spec.training.members)

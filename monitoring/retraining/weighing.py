@@ -106,12 +106,12 @@ def weigh(
     harmful = to_expel(present, answers, probations)
     stay = [place for place, member in enumerate(present) if member.version not in harmful]
     present_threshold = champion.manifest.threshold
-    trials = {name: MapTrial.from_dict(stored) for name, stored in state.trials.items()}
+    trials = {name: MapTrial.from_dict(stored) for name, stored in state.trials.items() if stored}
     result = reweigh(
         [state_of(present[place], trials.get(present[place].version)) for place in stay],
         [answers[place] for place in stay],
         rows,
-        weighed_through_us=state.through_us,
+        slot_us=evidence.slot_us,
         is_squared=spec.judged_by.name in SQUARED,
         has_maps=has_maps,
         deciding=Deciding(spec.judged_by, present_threshold) if spec.chooses_threshold else None,
@@ -266,6 +266,8 @@ def _sentence(result: Reweighed, expelled: Sequence[str]) -> str:
     evidence, out = result.evidence, "".join(f"{name} is proven to harm and left out; " for name in expelled)
     if result.choice is not None and result.choice.has_moved:
         out += f"positive from a probability of {result.choice.threshold:.4g} on; "
+    for name in evidence["maps_laid_aside"]:
+        out += f"{name} answers without a map from now on: what it answered with one was worse than without; "
     if evidence["loss_before"] is None:
         return f"{out}weighed by {evidence['rows']} rows"
     losses = f"{evidence['loss']} {evidence['loss_before']:.4g} before, {evidence['loss_after']:.4g} with what was learned from them"

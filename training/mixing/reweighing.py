@@ -13,7 +13,7 @@ from training.evaluation.losses import METRICS, Metric
 from training.evaluation.weighted import effective, weighted
 from training.mixing.cadence import Rating, rate
 from training.mixing.labelled_rows import LabelledRows
-from training.mixing.map_trials import MapTrial, judge_map
+from training.mixing.map_trials import MapTrial, judge_maps
 from training.mixing.maps import LEAST_ROWS, Map, fit_map, has_two_classes, mapped
 from training.mixing.mixture import mix
 from training.mixing.weights import learn_weights
@@ -41,7 +41,7 @@ class MemberState:
     map
         None for the identity.
     trial
-        How its maps have done on later labels.
+        How its maps have done on what was answered with them.
     """
 
     version: str
@@ -110,7 +110,7 @@ def reweigh(  # 7 parameters: members, what they answer to which rows, and by wh
     answers: Sequence[Prediction],
     rows: LabelledRows,
     *,
-    weighed_through_us: int | None = None,
+    slot_us: int,
     is_squared: bool = False,
     has_maps: bool = True,
     deciding: Deciding | None = None,
@@ -128,8 +128,8 @@ def reweigh(  # 7 parameters: members, what they answer to which rows, and by wh
         Of each member what it answers to all rows, without a map.
     rows
         Matured, covered, not quarantined: the `newest_rows`.
-    weighed_through_us
-        The newest row of the weighing before: on what is later, the maps learned there are judged. None where there was none.
+    slot_us
+        Model time of the slot: from then on the new maps answer.
     is_squared
         Numbers: that the model's metric counts squared errors.
     has_maps
@@ -148,7 +148,7 @@ def reweigh(  # 7 parameters: members, what they answer to which rows, and by wh
     >>> y = np.tile([1.0, 2.0, 3.0], 100)
     >>> rows = LabelledRows(np.arange(300), y)
     >>> members = [MemberState("a", "all", -1, 0.5), MemberState("b", "half", -1, 0.5)]
-    >>> result = reweigh(members, [Prediction(y), Prediction(np.full(300, 9.0))], rows, has_maps=False)
+    >>> result = reweigh(members, [Prediction(y), Prediction(np.full(300, 9.0))], rows, slot_us=300, has_maps=False)
     >>> [round(member.weight, 2) for member in result.members], result.has_moved
     ([0.95, 0.05], True)
     """
@@ -160,7 +160,7 @@ def reweigh(  # 7 parameters: members, what they answer to which rows, and by wh
     counts = [effective(rows.take(part).counts) for part in unseen]
     scored = [i for i, count in enumerate(counts) if count >= LEAST_ROWS]
     trials = [
-        _tried(member.trial, answer.take(part), rows.take(part), weighed_through_us, is_squared=is_squared) if has_maps else MapTrial()
+        _tried(member.trial, answer.take(part), rows.take(part), slot_us, is_squared=is_squared) if has_maps else MapTrial()
         for member, answer, part in zip(members, answers, unseen, strict=True)
     ]
     judged = rows.after(max(members[i].trained_through_us for i in scored)) if scored else slice(len(rows), None)
@@ -193,6 +193,7 @@ def reweigh(  # 7 parameters: members, what they answer to which rows, and by wh
         **_losses(members, after, [answer.take(judged) for answer in answers], rows.take(judged)),
         "moved": round(moved, 6),
         "least_move": LEAST_MOVE,
+        "maps_laid_aside": [new.version for old, new in zip(members, after, strict=True) if new.trial.is_off and not old.trial.is_off],
         "newest": None if rating is None else asdict(rating),
         **({} if choice is None else {"threshold": dict(choice.evidence)}),
         "members": [
@@ -208,14 +209,11 @@ def loss_of(answers: Prediction, *, is_squared: bool = False) -> Metric:
     return METRICS["log_loss" if answers.probability is not None else "rmse" if is_squared else "mae"]
 
 
-def _tried(trial: MapTrial, answers: Prediction, rows: LabelledRows, weighed_through_us: int | None, *, is_squared: bool) -> MapTrial:
-    """Judge the map learned before on the labels that came since, then learn it anew."""
-    if weighed_through_us is not None:
-        later = rows.after(weighed_through_us)
-        since = rows.take(later)
-        trial = judge_map(trial, answers.take(later), since.y, loss_of(answers, is_squared=is_squared), since.weights)
+def _tried(trial: MapTrial, answers: Prediction, rows: LabelledRows, slot_us: int, *, is_squared: bool) -> MapTrial:
+    """Judge the maps learned before by the labels that came since, then learn the next one."""
+    trial = judge_maps(trial, answers, rows, loss_of(answers, is_squared=is_squared))
     learned = fit_map(answers, rows.y, weights=rows.weights, is_squared=is_squared)
-    return trial if learned is None else replace(trial, learned=learned)
+    return trial if learned is None else trial.with_learned(learned, slot_us)
 
 
 def _places(members: Sequence[MemberState], answers: Sequence[Prediction], known: Mapping[int, _Place]) -> list[_Place]:
@@ -294,5 +292,5 @@ def _line(old: MemberState, new: MemberState, unseen: float, source: str | None)
         "weight": round(new.weight or 0.0, 6),
         "map_before": None if old.map is None else list(old.map),
         "map": None if new.map is None else list(new.map),
-        "trial": new.trial.to_dict(),
+        "trial": {"worse": new.trial.worse, "is_off": new.trial.is_off},
     }
