@@ -108,7 +108,8 @@ class Weighing:
     is_undone: bool = True
 
 
-MOST_MEMBERS = 16  # of a version: each of them answers every row
+MEMBERS = 6  # of a version, unless a model file says another number: by measurement, see docs/members.md
+MOST_MEMBERS = 16  # each of them answers every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class TrainingPolicy:
     threshold: float | None = None
     split: Literal["time", "random"] = "time"
     search: Literal["halving", "optuna"] = "halving"
-    members: int = 1
+    members: int = MEMBERS
     is_mapped: bool = True
     names_candidates: bool = field(default=False, compare=False)
 
@@ -335,13 +336,13 @@ class RetrainingPolicy:
     Attributes
     ----------
     schedule
-        Retrain this often in model time; None means never by the calendar.
+        Retrain this often in model time; None means never by the calendar (of several members: see `growing`).
     min_new_labels
         Retrain when this many labels are new; None means never for that reason.
     grows
         Whether a retraining makes one more member of a version, in place of a challenger.
     written
-        What of it a model file says.
+        What of it a model file says, other than null; of the gate, whether it says how many rows.
     """
 
     act: Literal["auto", "notify"] = "auto"

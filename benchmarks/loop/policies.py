@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MEMBERS = 6
+from training.policies import MEMBERS
 
 
 @dataclass(frozen=True, slots=True)

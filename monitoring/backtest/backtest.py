@@ -21,7 +21,7 @@ from monitoring.backtest.hindsight import SHARES, Refits, refit, stretches
 from monitoring.backtest.judged_slots import JudgedSlot
 from monitoring.backtest.kept_trainings import KeptTrainings
 from monitoring.backtest.living import Lived, Setting, Trained, live_through
-from monitoring.backtest.policies import HINDSIGHT, Policy, chosen, other_file, policies_of
+from monitoring.backtest.policies import HINDSIGHT, Policy, behave_alike, chosen, other_file, policies_of
 from monitoring.backtest.scoring import Judge, Score, best_window, loss_of, table_row
 from monitoring.backtest.stream import Circumstances, Stream, read_stream, with_stuck_column
 from monitoring.errors import InputError
@@ -242,8 +242,9 @@ def _lived(
     parts = stretches(stream)
     chunks = [parts[start : start + CHUNK] for start in range(0, len(parts), CHUNK)]
     has_reference = any(policy.kind == "refits" for policy in policies)
+    same = _lives(stream.spec, policies)
     work: list[tuple[str, Callable[[], Any]]] = [
-        (policy.name, partial(live_through, stream, policy, setting)) for policy in policies if policy.kind != "refits"
+        (policy.name, partial(live_through, stream, policy, setting)) for policy in policies if same.get(policy.name) == policy.name
     ]
     work += [(f"{HINDSIGHT} {number}", partial(refit, stream, candidate, chunk)) for number, chunk in enumerate(chunks) if has_reference]
     progress.start("living through", len(work))
@@ -253,11 +254,20 @@ def _lived(
     for name, result in _results(work, processes):
         done[name] = result
         progress.advance(name)
-    lived = {policy.name: done[policy.name] for policy in policies if policy.kind != "refits"}
+    lived = {name: done[as_name] for name, as_name in same.items()}
     if has_reference:
         refits = [one for number in range(len(chunks)) for one in done[f"{HINDSIGHT} {number}"]]
         lived[HINDSIGHT] = _reference(stream, refits, setting)
     return lived
+
+
+def _lives(spec: ModelSpec, policies: Sequence[Policy]) -> dict[str, str]:
+    """Return for each policy that lives through the loop the first one that does the same: the user's own is the keeper by default."""
+    variants = {policy.name: (policy.kind, policy.variant(spec)) for policy in policies if policy.kind != "refits"}
+    return {
+        name: next(first for first, (its, file) in variants.items() if its == kind and behave_alike(file, variant))
+        for name, (kind, variant) in variants.items()
+    }
 
 
 def _results(work: Sequence[tuple[str, Callable[[], Any]]], processes: int) -> Iterator[tuple[str, Any]]:

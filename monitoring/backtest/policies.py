@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -13,12 +13,12 @@ import yaml
 from monitoring.errors import InputError
 from training.clock import duration_us, format_duration
 from training.model_file.model_spec import ModelSpec, parse_spec
+from training.policies import MEMBERS
 
 CADENCES = (3, 9, 27)
 """In slots: each a multiple of the one before, so that what the slower trains the quicker has trained."""
 RECENT = 0.16
 """Of the table's span: the window of the periodic policies where the model file has none."""
-MEMBERS = 6  # of the keeper
 YOURS, NEVER, MAPS, ALARM, KEEPER, HINDSIGHT, PERIODIC = "yours", "never", "maps", "alarm", "keeper", "hindsight", "periodic"
 NOTHING_ASKS: Mapping[str, Any] = {"act": "auto", "schedule": None, "on_performance": False, "on_drift": False, "min_new_labels": None}
 """Of `retraining`: nothing asks for a training."""
@@ -63,6 +63,13 @@ class Policy:
         kept, left_out = _parted(self.changes)
         lines = [f"# {key}: take this line out\n" for key in left_out]
         return "".join(lines) + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
+def behave_alike(one: ModelSpec, other: ModelSpec) -> bool:
+    """Return whether two model files differ in words only, so that one life tells of both."""
+    paces = ("schedule", "cool_down")  # unwritten, they follow what new members bring
+    written = [[name in each.retraining.written for name in paces] for each in (one, other)]
+    return replace(one, text="") == replace(other, text="") and written[0] == written[1]
 
 
 def merged(keys: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,18 +122,18 @@ def policies_of(spec: ModelSpec, span_us: int, n_slots: int) -> tuple[Policy, ..
     alarm = Policy(
         ALARM,
         "retrained when it does worse than it did, and only then",
-        changes={"retraining": {**NOTHING_ASKS, "on_performance": True}},
+        changes={"retraining": {**NOTHING_ASKS, "on_performance": True}, "training": {"members": 1}},
     )
     maps = Policy(
         MAPS,
         "never retrained, its answers mapped by what came true lately",
-        changes={"retraining": NOTHING_ASKS, "training": {"members": None, "map": None}},
+        changes={"retraining": NOTHING_ASKS, "training": {"members": 1, "map": None}},
     )
     usual = dict.fromkeys(("schedule", "cool_down", "budget_per_week", "gate", "min_new_labels"))
     keeper = Policy(
         KEEPER,
         f"{MEMBERS} members, one more every second slot, mapped and weighed",
-        changes={"retraining": {"act": "auto", **usual}, "training": {"members": MEMBERS, "map": None}},
+        changes={"retraining": {"act": "auto", **usual}, "training": {"members": None, "map": None}},
     )
     hindsight = Policy(HINDSIGHT, "bare refits at every slot, on the one window that turned out best", "refits")
     return (yours, never, maps, *_periodic(spec, span_us, n_slots), alarm, keeper, hindsight)
@@ -144,7 +151,7 @@ def _periodic(spec: ModelSpec, span_us: int, n_slots: int) -> Iterator[Policy]:
         retraining = {**NOTHING_ASKS, "schedule": schedule, "cool_down": format_duration(every)}
         for name, window in (("all", None), ("recent", format_duration(recent))):
             what = "all rows so far" if window is None else f"those of the last {window}"
-            changes = {"retraining": retraining, "training": {"window": window}}
+            changes = {"retraining": retraining, "training": {"window": window, "members": 1}}
             yield Policy(f"every{slots}-{name}", f"retrained every {schedule}, on {what}", changes=changes)
 
 

@@ -57,7 +57,7 @@ schema:
     place: categorical
 metric: log_loss
 labels: {delay: 1d}
-training: {candidates: [linear], budget: 2 fits, map: false}
+training: {candidates: [linear], budget: 2 fits, members: 1, map: false}
 watching: {every: 7d, window: 14d, bucket: 1d}
 retraining:
   act: auto
@@ -67,6 +67,7 @@ retraining:
   probation: {looks: 2, rows: 150}
 """
 MAPPED = MODEL_FILE.replace("map: false", "map: true")  # as it is where the file says nothing: a version more at most slots
+MANY = MAPPED.replace("members: 1", "members: 3")
 CHILD = (sys.executable, "-m", "monitoring", "retrain-run")
 DIES = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 HANGS = (sys.executable, "-c", "import time; time.sleep(600)")

@@ -232,9 +232,12 @@ class RetrainingKeys(Keys):
     gate = fields.Nested(GateKeys)
     probation = fields.Nested(ProbationKeys)
 
-    @post_load
-    def _make(self, loaded: dict[str, Any], **kwargs: Any) -> policies.RetrainingPolicy:
-        return policies.RetrainingPolicy(**loaded, written=frozenset(loaded))
+    @post_load(pass_original=True)
+    def _make(self, loaded: dict[str, Any], original: dict[str, Any], **kwargs: Any) -> policies.RetrainingPolicy:
+        written = {name for name, value in loaded.items() if value is not None}
+        if "rows" not in original.get("gate", {}):
+            written.discard("gate")
+        return policies.RetrainingPolicy(**loaded, written=frozenset(written))
 
 
 class RetentionKeys(Keys):
@@ -318,8 +321,8 @@ class ModelKeys(Keys):
 
     @post_load
     def _make(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        training, retraining = loaded.get("training"), loaded.get("retraining") or policies.RetrainingPolicy()
-        if training is not None and training.members > 1:
+        training, retraining = loaded.get("training") or policies.TrainingPolicy(), loaded.get("retraining") or policies.RetrainingPolicy()
+        if training.members > 1:
             loaded["retraining"] = retraining.growing((loaded.get("watching") or policies.WatchingPolicy()).every)
         has_costs = loaded.get("training") is not None and loaded["training"].costs is not None
         loaded["metric"] = loaded.get("metric") or (COST if has_costs else DEFAULT_METRIC[loaded["schema"].task])

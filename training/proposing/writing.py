@@ -30,12 +30,12 @@ segments: []            # categorical features by whose values performance is re
 training:{split}
   budget: all            # the whole search; '12 fits' is shorter, 1m may choose otherwise on a slower machine
   window: all            # learn from the last 180d only, say
+  members: 6            # so many models answer together, at most: at first one more every second look; 1: a better one replaces it
 watching:
   every: 7d            # look this often, in the time of the data
   window: 14d            # at the rows of this span
 retraining:
   act: auto            # notify: decide and tell, but change nothing
-  schedule: null            # retrain every 30d, say, whatever the scores
   on_performance: true            # retrain when live scores are worse than at training
 """
 

@@ -13,7 +13,9 @@ import pytest
 
 from monitoring.backtest.backtest import backtest
 from monitoring.backtest.kept_trainings import KeptTrainings
-from monitoring.backtest.stream import Circumstances
+from monitoring.backtest.living import Lived, Setting, live_through
+from monitoring.backtest.policies import Policy
+from monitoring.backtest.stream import Circumstances, Stream
 from monitoring.cli.main import run
 from monitoring.errors import InputError
 from tests.monitoring.world import MODEL_FILE, weather
@@ -116,3 +118,20 @@ def test_all_policies_are_lived_through_by_the_verb(trait: str, tmp_path: Path, 
     assert by_name["yours"]["promotions"] > 0
     assert any("start from the guess" in note for note in done["notes"]) == (trait == "guess")
     assert "<svg" in out.read_text()
+
+
+def test_policies_that_do_the_same_live_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model file's own is the keeper where it says nothing else; a schedule that is written is kept, and so another life."""
+    keys = MODEL_FILE.replace("members: 1, map: false", "map: true").replace("  cool_down: 14d\n  budget_per_week: 3\n", "")
+    default = parse_spec(keys.replace("gate: {rows: 200, min_train_rows: 100}\n  ", ""))
+    lives: list[str] = []
+
+    def life(stream: Stream, policy: Policy, setting: Setting) -> Lived:
+        lives.append(policy.name)
+        return live_through(stream, replace(policy, kind="first version"), setting)
+
+    monkeypatch.setattr("monitoring.backtest.backtest.live_through", life)
+    for text in (default.text, default.text.replace("act: auto", "act: auto\n  schedule: 14d")):
+        backtest(parse_spec(text), ROWS, policies=["keeper"], how=Circumstances("55%"), processes=1)
+
+    assert lives == ["yours", "yours", "keeper"]

@@ -22,7 +22,7 @@ from monitoring.journal.leases import Turn
 from monitoring.stores import Stores, open_stores
 from service.prediction_log.ids import IdMinter
 from tests.conftest import Once
-from tests.monitoring.world import A_DAY, DAY_US, MAPPED, make_world, weather
+from tests.monitoring.world import A_DAY, DAY_US, MANY, make_world, weather
 from training.artifacts.signing import load_or_make_key
 from training.clock import from_us
 from training.model_file.model_spec import ModelSpec, parse_spec
@@ -30,7 +30,7 @@ from training.settings import Home
 
 pytestmark = pytest.mark.xdist_group("explained")
 GROWS = (
-    MAPPED.replace("budget: 2 fits", "budget: 2 fits, members: 3, window: 20d")
+    MANY.replace("budget: 2 fits", "budget: 2 fits, window: 20d")
     .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  schedule: 14d\n  budget_per_week: 50\n")
     .replace("  gate: {rows: 200, min_train_rows: 100}\n", "")
 )

@@ -18,7 +18,7 @@ from monitoring.retraining.plan import paced
 from monitoring.retraining.weighing import cadence_after
 from tests.conftest import Once
 from tests.monitoring.retraining.test_weighing import log_loss
-from tests.monitoring.world import MAPPED, World, make_world, weather
+from tests.monitoring.world import MANY, World, make_world, weather
 from training.artifacts.manifest import generation_of
 from training.artifacts.members import Member
 from training.fitting.learning import choose
@@ -28,10 +28,8 @@ from training.mixing.reweighing import Reweighed
 from training.model_file.model_spec import parse_spec
 from training.schema.prediction import Prediction
 
-GROWS = (
-    MAPPED.replace("budget: 2 fits", "budget: 2 fits, members: 3")
-    .replace("  cool_down: 14d\n  budget_per_week: 3\n", "  schedule: 14d\n  budget_per_week: 50\n")
-    .replace("  gate: {rows: 200, min_train_rows: 100}\n", "")
+GROWS = MANY.replace("  cool_down: 14d\n  budget_per_week: 3\n", "  schedule: 14d\n  budget_per_week: 50\n").replace(
+    "  gate: {rows: 200, min_train_rows: 100}\n", ""
 )
 
 
