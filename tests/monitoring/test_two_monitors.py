@@ -56,6 +56,7 @@ def judge(world: World, first_day: int, days: int, in_all: int) -> None:
     until(lambda: [run.state for run in slots(world)] == ["done"] * in_all, f"{in_all} slots are judged")
 
 
+@pytest.mark.parametrize("database_url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True)
 def test_a_monitor_that_was_stopped_or_killed_is_replaced_and_acts_no_more(world: World, start: Start) -> None:
     one = start()
     until(one.leads, "the first one leads")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -62,6 +63,7 @@ _DATES = (
     *(f"%{year}{sign}%m{sign}%d" for sign in "/.-_" for year in "Yy"),
     "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a %b %d %Y", "%a, %d %b %Y", "%d/%b/%Y",
 )  # fmt: skip
+_IN_DIGITS = dict.fromkeys(("%d", "%m", "%j", "%y", "%Y", "%H", "%I", "%M", "%S", "%f"), r" ?\d{1,6}")
 _OF_C = "%a %b %d %H:%M:%S %Y"  # as asctime of C writes it
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", ", %H:%M",
            ", %H:%M:%S", " %H:%M:%S UTC", " %H:%M:%S GMT", " %H:%M:%S %z", ":%H:%M:%S %z")  # fmt: skip
@@ -233,11 +235,29 @@ def formats_of(text: str) -> list[str | None]:
 
 
 def _matches(text: str, written: str) -> bool:
+    if _shape(written).fullmatch(text) is None:
+        return False
     try:
         datetime.strptime(text, written)  # noqa: DTZ007 - only whether it can be read
     except ValueError:
         return False
     return True
+
+
+@cache
+def _shape(written: str) -> re.Pattern[str]:
+    """Compile what every text in a format looks like, and others may: `strptime` keeps few of its formats, and compiles the others anew.
+
+    Examples
+    --------
+    >>> [bool(_shape("%d %b %Y").fullmatch(text)) for text in ("5 Jan 2026", "5 soon 2026", "5. Jan 2026", "05/01/2026")]
+    [True, True, False, False]
+    """
+    parts = re.split(r"(%[a-zA-Z]|\s+)", written)
+    shape = "".join(
+        r"\s+" if each.isspace() else _IN_DIGITS.get(each, ".*?") if each.startswith("%") else re.escape(each) for each in parts
+    )
+    return re.compile(shape, re.IGNORECASE | re.DOTALL)
 
 
 def _is_time(text: str, written: str | None) -> bool:

@@ -105,6 +105,7 @@ def test_a_child_that_is_not_disturbed_registers_and_ends_its_run(retraining: Re
     assert retraining.world.stores.journal.run(retraining.run.run_id).state == "done"
 
 
+@pytest.mark.parametrize("database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("moment", ["before it saves", "before it registers"])
 @pytest.mark.parametrize(
     ("happens", "error"),

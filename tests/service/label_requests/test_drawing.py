@@ -172,6 +172,7 @@ def test_where_nothing_may_be_drawn_it_says_why(log: PredictionLog, requests: La
         requests.find("bikes", "w")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_each_eligible_prediction_is_as_probable_as_the_others(log: PredictionLog, requests: LabelRequests, write: Write) -> None:
     n_draws, k, eligible = 300, 4, 20
     drawn: Counter[int] = Counter()

@@ -23,7 +23,7 @@ from training.schema.prediction import Prediction
 from training.storage.database import Database
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_counts_equal_those_of_all_rows_however_they_are_cut_into_batches_and_whoever_drains_them(database: Database, seed: int) -> None:
     records = stream(seed)
     drains = [PredictionLog(database) for _ in range(2)]  # each remembers what it saw last, and the other moves on
@@ -117,7 +117,7 @@ class Interrupted:
 
 
 @pytest.mark.parametrize("from_us", [0, 534], ids=["all", "the last ones"])
-@pytest.mark.parametrize("seed", range(1, 3))
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_recounted_are_the_counts_that_drains_would_have_made_though_they_go_on_and_it_is_killed(
     database: Database, seed: int, from_us: int
 ) -> None:
