@@ -48,6 +48,7 @@ class Stores:
     label_counts: dict[str, CountedLabels] = field(default_factory=dict)
     taught: dict[object, tuple[Group, ...]] = field(default_factory=dict)
     outcome_sums: dict[tuple[str, str], KeptSums] = field(default_factory=dict)
+    learned: dict[tuple[object, ...], float | None] = field(default_factory=dict)
     answered: dict[str, KeptAnswered] = field(default_factory=dict)
     estimators: dict[str, tuple[object, ClassEstimator | ValueEstimator | str]] = field(default_factory=dict)
 

@@ -8,11 +8,9 @@ from typing import Any
 from monitoring.admin.manual_actions import read_clock
 from monitoring.admin.workbench import Workbench
 from monitoring.errors import InputError
-from monitoring.journal.tables import LABELS_ONLY, Quarantine, name_of_span
+from monitoring.journal.tables import LABELS_ONLY, RELEASE, Quarantine, name_of_span
 from training.clock import from_us, to_us
 from training.registry.tables import Cause
-
-RELEASE = "release"  # the ledger's word for it
 
 
 def quarantines_of(bench: Workbench, model: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from monitoring.explaining.uses import moment
+from monitoring.judging.labels.unlearnable import LOST, UNLEARNABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,17 @@ def of_verdict(evidence: Mapping[str, Any]) -> tuple[Turning, ...]:
 def of_faults(evidence: Mapping[str, Any]) -> tuple[Turning, ...]:
     """Return the numbers of what was broken at a slot, in rows and in labels."""
     faults = [*(evidence.get("faults") or ()), *((evidence.get("cohorts") or {}).get("label_faults") or ())]
-    return tuple(
+    unlearnable = tuple(
+        Turning(
+            f"{UNLEARNABLE} from {moment(one['start_us'])}, agreement of answers with {one['rows']:,} labels",
+            one["share"],
+            round((1 - LOST) * one["usual"], 4),
+            "as usual above",
+        )
+        for one in faults
+        if one["kind"] == UNLEARNABLE
+    )
+    return unlearnable + tuple(
         Turning(
             f"{' '.join(filter(None, (one['kind'], one.get('column'))))} from {moment(one['start_us'])}, share of {one['rows']:,} rows",
             one["share"],
@@ -131,6 +142,7 @@ def of_faults(evidence: Mapping[str, Any]) -> tuple[Turning, ...]:
             "more than usual above",
         )
         for one in faults
+        if one["kind"] != UNLEARNABLE
     )
 
 

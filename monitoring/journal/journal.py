@@ -336,6 +336,11 @@ class Journal:
         with self._writing(None) as connection:
             return quarantines.release(connection, one, {"released_us": now_us, "released_by": who, "released_why": why})
 
+    def accept_quarantine(self, turn: Turn, one: Quarantine, who: str, why: str) -> bool:
+        """Let a quarantine go as the one that acts; return whether it was in force."""
+        with self._writing(turn.guard) as connection:
+            return quarantines.release(connection, one, {"released_us": turn.now_us, "released_by": who, "released_why": why})
+
     def extend_released(self, turn: Turn, model: str, start_us: int, end_us: int) -> None:
         """Note that what was let go, begun at `start_us`, went on until `end_us`."""
         with self._writing(turn.guard) as connection:

@@ -14,6 +14,7 @@ COMPONENT = "journal"
 VERSION = 11
 TICK, RETRAIN, CHECK = "tick", "retrain", "check"  # the jobs of runs: a slot, a training child, a look by hand
 LABELS_ONLY = "-labels"  # how names of quarantines of labels end
+RELEASE = "release"  # the ledger's word for a quarantine that was let go
 LABELS = "labels_"  # with this begin the reasons for which labels are set aside, and not rows
 RunState = Literal["running", "done", "failed", "abandoned"]
 

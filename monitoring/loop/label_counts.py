@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from monitoring.judging.cohorts import Cohorts, Maturity, measured_maturity, where_complete
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DRAWN, DelayBins, class_delays, not_measured
+from monitoring.judging.labels.agreement import agreement_of
 from monitoring.judging.labels.arrivals import Arrivals, Received
 from monitoring.judging.labels.counts import CELLS, THIRDS, CountedLabels, LabelCounts
 from monitoring.judging.labels.coverage import CoverageRule
@@ -172,8 +173,10 @@ class _Counting:
         due = np.bincount(cells[:0] if labels_only else cells, minlength=len(starts) * CELLS).reshape(-1, CELLS)
         labelled = np.bincount(cells[is_labelled], minlength=len(starts) * CELLS).reshape(-1, CELLS)
         delays, extremes = self._delays(part, place, is_labelled), self._extremes(part, place[is_labelled], is_labelled)
+        answers, labels = part.prediction.take(is_labelled), part.label[is_labelled]
+        agreement = agreement_of(answers, labels, place[is_labelled], len(starts), self.thirds)
         for number, start in enumerate(starts.tolist()):
-            more = LabelCounts(due[number], labelled[number], delays.get(number, {}), extremes.get(number))
+            more = LabelCounts(due[number], labelled[number], delays.get(number, {}), extremes.get(number), agreement[number])
             counts[start] = counts[start].plus(more) if start in counts else more
 
     def _delays(self, part: Outcomes, place: Places, is_labelled: npt.NDArray[np.bool_]) -> dict[int, dict[tuple[str, int], int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,19 @@ from monitoring.judging.cohorts import LEAST_DUE, Cohorts
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import DRAWN, DelayBins
 from monitoring.judging.labels.counts import THIRDS, LabelCounts
-from monitoring.judging.labels.faults import Group, LabelFindings, find
+from monitoring.judging.labels.faults import Group, LabelFault, LabelFindings, find
+from monitoring.judging.labels.unlearnable import UNLEARNABLE, Batch, Screened, batches_of, screen
+from monitoring.log_windows import Range
+from monitoring.performance.quick_models import QuickModels
 from monitoring.stores import Stores
-from training.clock import duration_us
+from training.clock import duration_us, from_us
 from training.dataset.dataset import read_labels
 from training.errors import DataError
 from training.model_file.model_spec import ModelSpec
 from training.registry.lineage import history_of
 
 MOST_JUDGED, MOST_BEFORE = 300, 100  # groups: older ones were judged when they were the newest
+LASTING_SLOTS = 6
 Thirds = tuple[float, float] | None
 
 
@@ -53,9 +57,32 @@ class LabelWatch:
         journal, model = self.stores.journal, self.spec.model
         aside = [Span(q.start_us, q.end_us, q.reason) for q in journal.quarantines(model, of_labels=True)]
         let_go = [Span(q.start_us, q.end_us, q.reason) for q in journal.quarantines(model, released=True, of_labels=True)]
-        groups = [one for one in self.groups(cohorts, let_go) if not _is_aside(one.start_us, one.end_us, aside)]
+        every = self.groups(cohorts, let_go)
+        groups = [one for one in every if not _is_aside(one.start_us, one.end_us, aside)]
         findings = find(self.before(), groups, needed_us=cohorts.maturity.needed_us) if groups else LabelFindings()
-        return LabelFindings(findings.faults, findings.held, findings.notices, tuple(aside))
+        broken = [*aside, *(one.span for one in (*findings.faults, *findings.held))]
+        screened = self._screened(cohorts, every, broken, [one for one in let_go if one.reason == UNLEARNABLE])
+        unlearnable = map(LabelFault.unlearnable, screened.broken)
+        return LabelFindings(
+            tuple(sorted((*findings.faults, *unlearnable), key=lambda one: (one.start_us, one.kind))),
+            findings.held,
+            (*findings.notices, *(accepted(one) for one in screened.accepted)),
+            tuple(one for one in aside if not (one.reason == UNLEARNABLE and _is_aside(one.start_us, one.end_us, screened.accepted))),
+            screened.accepted,
+        )
+
+    def _screened(self, cohorts: Cohorts, groups: Sequence[Group], broken: Sequence[Span], let_go: Sequence[Span]) -> Screened:
+        """Look for labels that nothing can be learned from, among those that nothing else is wrong with."""
+        every_us = duration_us(self.spec.watching.every)
+        known, others = [one for one in broken if one.reason == UNLEARNABLE], [one for one in broken if one.reason != UNLEARNABLE]
+        parts = [
+            Batch(one.start_us, one.end_us, one.agreement, _is(one, let_go), one.labelled if _is_within(one, known) else 0)
+            for one in groups
+            if one.is_covered and not _is(one, others)
+        ]
+        aside = tuple(Range(span.start_us, span.end_us) for span in cohorts.aside)
+        models = QuickModels(self.stores, self.spec, cohorts.slot_us, aside, self.thirds)
+        return screen(batches_of(parts, every_us), models.reached, lasting_us=LASTING_SLOTS * every_us)
 
     def groups(self, cohorts: Cohorts, let_go: Sequence[Span]) -> list[Group]:
         """Return the newest mature rows in groups."""
@@ -78,7 +105,8 @@ class LabelWatch:
             soon = sum(number for (_, place), number in counted.delays.items() if DRAWN < place <= in_time)
             drawn = sum(number for (_, place), number in counted.delays.items() if place == DRAWN)
             is_trusted = _is_aside(one.start_us, one.end_us, let_go)
-            groups.append(Group(one.start_us, one.end_us, one.n_due - drawn, values, is_one, soon, met, one.is_covered, is_trusted))
+            group = Group(one.start_us, one.end_us, one.n_due - drawn, values, is_one, soon, met, one.is_covered, is_trusted)
+            groups.append(replace(group, agreement=counted.agreement))
         return groups
 
     def before(self) -> tuple[Group, ...]:
@@ -117,6 +145,13 @@ class LabelWatch:
         return groups[-MOST_BEFORE:]
 
 
+def accepted(span: Span) -> str:
+    """Say that labels which were set aside count again, and why."""
+    return (
+        f"labels of rows from {from_us(span.start_us):%Y-%m-%d %H:%M} to {from_us(span.end_us):%Y-%m-%d %H:%M} count again: {span.reason}"
+    )
+
+
 def classes_of(labels: npt.NDArray[Any], spec: ModelSpec, thirds: Thirds) -> tuple[list[str], npt.NDArray[np.intp]]:
     """Return the names of classes, or of the thirds in which numbers lie, and the place of each label's in them."""
     if spec.schema.is_classification:
@@ -131,6 +166,14 @@ def _added(parts: Sequence[LabelCounts]) -> LabelCounts:
     for part in parts[1:]:
         whole = whole.plus(part)
     return whole
+
+
+def _is(one: Group, spans: Sequence[Span]) -> bool:
+    return _is_aside(one.start_us, one.end_us, spans)
+
+
+def _is_within(one: Group, spans: Sequence[Span]) -> bool:
+    return any(span.start_us <= one.start_us and one.end_us <= span.end_us for span in spans)
 
 
 def _is_aside(start_us: int, end_us: int, spans: Sequence[Span]) -> bool:

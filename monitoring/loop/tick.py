@@ -10,7 +10,9 @@ from datetime import datetime
 from monitoring.errors import LeaseLostError, MonitoringError
 from monitoring.journal.leases import Turn
 from monitoring.journal.probations import ProbationStep
-from monitoring.journal.tables import CHECK, RETRAIN, TICK, Request, Run
+from monitoring.journal.tables import CHECK, RELEASE, RETRAIN, TICK, Request, Run
+from monitoring.judging.data_faults import Span
+from monitoring.judging.labels.unlearnable import UNLEARNABLE
 from monitoring.judging.slots import due_slots
 from monitoring.judging.verdict import Evidence, Verdict, judge
 from monitoring.loop.evidence import first_unseen, gather, spans_to_keep
@@ -23,7 +25,7 @@ from monitoring.notifying.announcements import Moment, probation_ended
 from monitoring.notifying.conditions import is_of_rows, slot_messages
 from monitoring.retraining import probation, weighing
 from monitoring.retraining.plan import policy_of
-from monitoring.retraining.retraining import Conclusion, Retraining
+from monitoring.retraining.retraining import WHO, Conclusion, Retraining
 from monitoring.retraining.training_process import Children
 from monitoring.settings import MonitoringSettings
 from monitoring.stores import Stores
@@ -32,6 +34,7 @@ from training.clock import duration_us, from_us
 from training.errors import DatabaseUnavailableError, EvergreenError
 from training.model_file.model_spec import ModelSpec, parse_spec
 from training.registry.aliases import CHAMPION
+from training.registry.tables import Cause
 
 logger = logging.getLogger(__name__)
 ROLLED_BACK = ProbationStep(end="rolled_back")
@@ -185,6 +188,7 @@ def judge_slot(watch: Watch, turn: Turn, spec: ModelSpec, run: Run) -> None:
         stores.journal.record_verdict(turn, evidence, verdict, carry, gathered.watch, update)
         for span in gathered.released:
             stores.journal.extend_released(turn, spec.model, span.start_us, span.end_us)
+        accept_labels(stores, turn, spec.model, cohorts.findings.accepted)
         evidence = replace(evidence, champion=weighing.carry_out(stores, turn, spec, evidence, weighed))
         act(watch, turn, spec, run, evidence, verdict, looked.step)
     except (DatabaseUnavailableError, LeaseLostError):
@@ -231,6 +235,16 @@ def set_aside(watch: Watch, turn: Turn, evidence: Evidence) -> None:
     """Quarantine faulty rows, until a person lets them go."""
     for span in spans_to_keep(evidence.spans, watch.stores.quarantined(evidence.model)):
         watch.stores.journal.add_quarantine(turn, evidence.model, span.start_us, span.end_us, span.reason, slot_us=evidence.slot_us)
+
+
+def accept_labels(stores: Stores, turn: Turn, model: str, accepted: Sequence[Span]) -> None:
+    """Let go the labels that were found to be as they are now: they count from this slot on, with a line in the ledger."""
+    for span in accepted:
+        for one in stores.journal.quarantines(model, span.start_us, span.end_us, of_labels=True):
+            if one.reason == UNLEARNABLE and stores.journal.accept_quarantine(turn, one, WHO, span.reason):
+                evidence = {"start_us": one.start_us, "end_us": one.end_us, "reason": one.reason}
+                cause = Cause(WHO, f"labels count again: {span.reason}", evidence)
+                stores.registry.record(model, RELEASE, cause=cause, now=turn.now, guard=turn.guard)
 
 
 def answer(watch: Watch, turn: Turn, spec: ModelSpec, request: Request, at_us: int) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.judging.labels.agreement import NO_LABELS, Agreement
+
 THIRDS = ("lowest", "middle", "highest")
 CELLS = len(THIRDS) + 1  # rows whose third is not known are the last
 
@@ -26,19 +28,22 @@ class LabelCounts:
         Labels by class (of a regression: by third) and bin of their delay.
     extremes
         The least and the largest label, where labels are numbers.
+    agreement
+        Of what was answered with the labels.
     """
 
     due: Counts
     labelled: Counts
     delays: Mapping[tuple[str, int], int] = field(default_factory=dict)
     extremes: tuple[float, float] | None = None
+    agreement: Agreement = NO_LABELS
 
     def plus(self, other: LabelCounts) -> LabelCounts:
         """Return the counts of both."""
         delays = {key: self.delays.get(key, 0) + other.delays.get(key, 0) for key in self.delays.keys() | other.delays.keys()}
         known = [one for one in (self.extremes, other.extremes) if one is not None]
         extremes = (min(low for low, _ in known), max(high for _, high in known)) if known else None
-        return LabelCounts(self.due + other.due, self.labelled + other.labelled, delays, extremes)
+        return LabelCounts(self.due + other.due, self.labelled + other.labelled, delays, extremes, self.agreement.plus(other.agreement))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,12 @@ from scipy import special
 
 from monitoring.judging.data_faults import Span
 from monitoring.judging.label_delays import plain_duration
+from monitoring.judging.labels.agreement import NO_LABELS, Agreement
+from monitoring.judging.labels.unlearnable import UNLEARNABLE, Broken
 from monitoring.judging.usual_ranges import DEVIATIONS
 from training.clock import from_us
 
-LabelFaultKind = Literal["labels_constant", "labels_conflicting", "labels_jumping"]
+LabelFaultKind = Literal["labels_constant", "labels_conflicting", "labels_jumping", "labels_unlearnable"]
 KINDS = 3
 PROMISE_YEARS = 20.0
 LEAST_BEFORE = 20  # groups that teach what is usual
@@ -54,6 +56,8 @@ class Group:
         Whether enough of them have a label for the labels to be a sample of all.
     is_trusted
         Whether a person let them go: they are as they are, and teach what is usual.
+    agreement
+        Of what was answered with the labels.
     """
 
     start_us: int
@@ -65,6 +69,7 @@ class Group:
     conflicts: int = 0
     is_covered: bool = True
     is_trusted: bool = False
+    agreement: Agreement = NO_LABELS
 
     @property
     def labelled(self) -> int:
@@ -74,7 +79,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class LabelFault:
-    """The labels of some groups are not what they were: `share` of `rows`, `usual` at most before."""
+    """The labels of some groups are not what they were: `share` of `rows`, `usual` at most before.
+
+    Of labels that cannot be learned these are the correlation of answers and labels, and that of the groups before.
+    """
 
     kind: LabelFaultKind
     start_us: int
@@ -84,6 +92,11 @@ class LabelFault:
     usual: float
     detail: str
 
+    @classmethod
+    def unlearnable(cls, one: Broken) -> LabelFault:
+        """Return labels that nothing can be learned from as a fault."""
+        return cls(UNLEARNABLE, one.start_us, one.end_us, one.rows, one.agreement, one.usual, one.detail)
+
     def sentence(self) -> str:
         """Say what is wrong, when, of how many."""
         when = f"labels of rows from {from_us(self.start_us):%Y-%m-%d %H:%M} to {from_us(self.end_us):%Y-%m-%d %H:%M}"
@@ -91,6 +104,7 @@ class LabelFault:
             "labels_constant": f"{when}: all {self.rows} are {self.detail}, at most {self.usual:.0%} of any bucket before",
             "labels_conflicting": f"{when}: of {self.share:.0%} of {self.rows} another came too, at most {self.usual:.0%} before",
             "labels_jumping": f"{when}: {self.share:.0%} of {self.rows} are {self.detail}, {self.usual:.0%} before and after",
+            "labels_unlearnable": f"{when}: answers agree with {self.rows} by {self.share:.2f}, by {self.usual:.2f} before; {self.detail}",
         }
         return says[self.kind]
 
@@ -118,12 +132,15 @@ class LabelFindings:
         Sentences on what is held, on labels that come later than usual, or no more.
     aside
         Ranges whose labels were found broken before, and set aside.
+    accepted
+        Ranges that were set aside and count again, with the reason: as these labels are is how it is now.
     """
 
     faults: tuple[LabelFault, ...] = ()
     held: tuple[LabelFault, ...] = ()
     notices: tuple[str, ...] = ()
     aside: tuple[Span, ...] = ()
+    accepted: tuple[Span, ...] = ()
 
     @property
     def spans(self) -> tuple[Span, ...]:
