@@ -52,7 +52,7 @@ def calm_year(request: pytest.FixtureRequest, launch: Launch, example: Example, 
     seed, share = request.param
     folder = example(seed, False, share == 1.0)
     file = folder / "model.yaml"
-    file.write_text(file.read_text().replace("on_drift: false", "on_drift: true"))
+    file.write_text(replacing(file.read_text()))
     system = launch(file)
     assert system.spec.retraining.on_drift
     rows = read_table(folder / "live.csv.gz", system.spec.schema)
@@ -64,6 +64,15 @@ def calm_year(request: pytest.FixtureRequest, launch: Launch, example: Example, 
     ledger = system.bench.registry.ledger(system.spec.model, None)
     by_gate = [line for line in ledger if {"gain", "slot"} <= line.evidence.keys()]
     return CalmYear(system, tuple(measured(system, line, unseen) for line in by_gate))
+
+
+def replacing(text: str) -> str:
+    """Return the model file of one model that challengers replace, by schedule and on drift: of that the gate promises something."""
+    changes = {"members: 6": "members: 1", "on_drift: false": "on_drift: true\n  schedule: 42d", "gate: {rows: 200": "gate: {rows: 400"}
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 def measured(system: System, line: LedgerEntry, unseen: Rows) -> Gated:
