@@ -20,6 +20,7 @@ from benchmarks.monitoring.promise import promise
 from benchmarks.monitoring.replayed_streams import replayed_streams
 from benchmarks.monitoring.slot import slot
 from benchmarks.monitoring.speed import speed
+from benchmarks.monitoring.unlearnable import unlearnable
 from benchmarks.serving.places import say
 from benchmarks.serving.report import replace_between
 
@@ -29,13 +30,14 @@ BENCHMARKS: dict[str, dict[str, Table]] = {
     "delay": {"delay": delay, "delay of harm": sees_rises, "return of harm": sees_returns},
     "faults": {"faults": measure_faults},
     "labels": {"labels": measure_labels},
+    "unlearnable": {"unlearnable": unlearnable},
     "estimates": {"estimates": measure_estimates},
     "late-labels": {"late labels": late_labels},
     "streams": {"streams": replayed_streams},
     "slot": {"slot": slot},
     "speed": {"speed": speed},
 }
-HAS_SCENARIOS = ("promise", "delay", "late-labels", "streams")
+HAS_SCENARIOS = ("promise", "delay", "late-labels", "streams", "unlearnable")
 HEAD = 2  # lines of a table without rows
 
 

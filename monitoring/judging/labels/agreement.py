@@ -13,6 +13,7 @@ import numpy.typing as npt
 from training.schema.prediction import Prediction
 
 NUMBERS = ""  # what the sums of a regression are called
+MOST_CLASSES = 32  # of more nothing is added up: sums are kept of each, in each bucket
 Floats = npt.NDArray[np.float64]
 Thirds = tuple[float, float] | None
 
@@ -89,6 +90,7 @@ def agreement_of(
     columns: dict[str, tuple[Floats, Floats]] = {}
     if answers.probability is not None and answers.classes is not None:
         names = dict.fromkeys((*answers.classes, *np.unique(labels.astype(str)).tolist()))
+        names = names if len(names) <= MOST_CLASSES else {}
         nothing = np.zeros(len(labels))
         place = {name: column for column, name in enumerate(answers.classes)}
         for name in names:

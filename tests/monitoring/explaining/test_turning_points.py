@@ -47,13 +47,16 @@ def test_a_line_of_the_ledger_has_its_numbers(action: str, evidence: dict[str, A
     assert [(one.name, one.value, pytest.approx(one.turns_at)) for one in turnings] == numbers
 
 
+UNLEARNABLE = {"kind": "labels_unlearnable", "start_us": 90_000_000, "rows": 240, "share": 0.1, "usual": 0.6}
+
+
 def test_a_verdict_has_those_of_drift_harm_and_faults() -> None:
     fault = {"kind": "constant", "column": "cloud", "start_us": 90_000_000, "rows": 40, "share": 1.0, "usual": 0.1}
     evidence = {
         "drift": {"log10_evidence": 1.0, "log10_threshold": 3.5},
         "performance": {"harm": {"loss": "log_loss", "log10_evidence": None, "log10_threshold": 3.9}},
         "faults": [fault],
-        "cohorts": {"label_faults": [{**fault, "kind": "labels_constant", "column": None}]},
+        "cohorts": {"label_faults": [{**fault, "kind": "labels_constant", "column": None}, UNLEARNABLE]},
     }
 
     turnings = of_verdict(evidence)
@@ -61,6 +64,7 @@ def test_a_verdict_has_those_of_drift_harm_and_faults() -> None:
     assert [(one.name, one.distance) for one in turnings] == [
         ("evidence of drift, log10", -2.5),
         ("evidence that log_loss got worse, log10 of days", None),
+        ("labels_unlearnable from 1970-01-01 00:01, agreement of answers with 240 labels", pytest.approx(-0.35)),
         ("constant cloud from 1970-01-01 00:01, share of 40 rows", 0.9),
         ("labels_constant from 1970-01-01 00:01, share of 40 rows", 0.9),
     ]
