@@ -22,6 +22,8 @@ from tests.end_to_end.wire import Reply, Wire, request
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
+pytestmark = pytest.mark.xdist_group("faults")  # one worker makes what all share
+
 ROW = {"distance": 3.0, "hour": 8.0}
 CONTENT = {"rows": [ROW]}
 ASK = request(PREDICT, CONTENT)

@@ -65,6 +65,7 @@ def loss(y, prediction):
 """
 
 
+@pytest.mark.slow
 def test_the_gate_judges_by_a_metric_of_ones_own_that_the_monitor_never_imports_and_reports_costs(code: Path, tmp_path: Path) -> None:
     write_package(code, "own_loop", LOSS)
     model_file = MODEL_FILE.replace("metric: log_loss", "metric: own_loop.models:loss").replace(

@@ -88,7 +88,7 @@ def test_a_moved_champion_answers_in_every_worker_without_a_failed_request(
     assert answers[0].json()["version"] == place.bikes[0].version
 
 
-@pytest.mark.parametrize("front", ["evergreen", "gthread"])
+@pytest.mark.parametrize("front", ["evergreen", pytest.param("gthread", marks=pytest.mark.slow)])
 def test_sigterm_drains_the_spool(serve: Any, place: Any, ride: dict[str, Any], front: str) -> None:
     with serve(place, FRONT=front) as running:
         identities = [running.predict(ride).json()["predictions"][0]["id"] for _ in range(20)]

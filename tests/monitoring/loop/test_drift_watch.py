@@ -143,7 +143,6 @@ def test_a_promotion_that_learned_from_it_ends_it_and_one_that_did_not_changes_n
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is computed is learned anew by another computation than the one that goes on."""
     monkeypatch.setattr("monitoring.loop.drift_watch.fits", lambda *_: False)
@@ -162,7 +161,6 @@ def test_new_bins_are_of_inputs_never_of_what_is_computed_of_them(make: Callable
     assert [c.name for c in after.columns if c != before.column(c.name)] == ["wind"]
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_promotion_that_learned_from_two_episodes_covers_both_though_the_first_gets_new_bins(make: Callable[..., World]) -> None:
     world = make(model_file=NEVER_RETRAINS)
@@ -229,7 +227,7 @@ def test_a_slot_whose_attempts_fail_leaves_no_trace_in_the_sums(make: Callable[.
     assert (of_slots(shaken), episodes(shaken)) == expected
 
 
-@pytest.mark.parametrize(("length", "learned_on"), [("3d", 68), ("14d", 74)])
+@pytest.mark.parametrize(("length", "learned_on"), [("3d", 68), pytest.param("14d", 74, marks=pytest.mark.slow)])
 def test_the_first_live_rows_are_the_reference_where_the_model_file_says_so(
     length: str, learned_on: int, make: Callable[..., World]
 ) -> None:

@@ -15,6 +15,8 @@ from monitoring.performance.estimates import estimate_window, estimated_history
 from tests.monitoring.world import A_DAY, DAY_US, MODEL_FILE, World, open_world, train_first, weather
 from training.schema.rows import Rows
 
+pytestmark = pytest.mark.xdist_group("held out")  # one worker makes what all share
+
 DAYS = 90
 CLASSES = MODEL_FILE.replace("act: auto", "act: notify")
 NUMBERS = CLASSES.replace("task: binary", "task: regression").replace('  positive: "yes"\n', "").replace("metric: log_loss", "metric: mae")

@@ -33,6 +33,8 @@ from training.run import wrap_imported
 from training.settings import Home
 from training.storage.database import open_database
 
+pytestmark = pytest.mark.xdist_group("odd names")  # one service for all
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NUMBERS = [
     *('width "in"', "a\\b", "a\\", '\\"', "a\nb", "a\r\nb", "a\tb", "\x1b[31m", "a\x7fb", "'", '"', "a,b", " a", "a ", ""),

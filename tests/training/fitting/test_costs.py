@@ -24,6 +24,8 @@ from training.schema.prediction import Prediction
 from training.schema.rows import Rows
 from training.settings import Home
 
+pytestmark = pytest.mark.xdist_group("costs")  # one worker makes what all share
+
 FILE = """model: small
 schema: {{target: y, task: {task}, classes: {classes}, features: {{x: numeric}}}}
 training: {{candidates: [linear], budget: 1 fits, costs: {costs}}}

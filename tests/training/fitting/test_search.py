@@ -46,14 +46,14 @@ def test_the_choice_beats_the_constant_guess(task: str, metric: str, spec_of: Sp
     assert result.score != result.baseline_score
 
 
-@pytest.mark.parametrize("count", [1, 3, 6, 12, 40])
+@pytest.mark.parametrize("count", [1, 3, 6, 12, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_budget_of_fits_is_never_exceeded(count: int, spec_of: Specs, rows_of: Make) -> None:
     spec = within(spec_of("binary"), fits(count))
 
     assert search(rows_of(spec.schema), spec).fits <= count
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("stop_after", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_search_that_stops_after_as_many_rungs_repeats_itself_on_any_machine(stop_after: int, spec_of: Specs, rows_of: Make) -> None:
     spec = spec_of("regression")
     rows = rows_of(spec.schema)

@@ -24,6 +24,8 @@ from training.schema.rows import Rows
 from training.schema.schema import frame
 from training.settings import Home
 
+pytestmark = pytest.mark.xdist_group("threshold")  # one worker makes what all share
+
 FILE = """model: small
 metric: {metric}
 schema: {{target: y, task: {task}, classes: [well, ill], features: {{x: numeric}}}}
