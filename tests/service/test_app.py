@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import create_app, draining, service_of
 from service.recording.database_damage import DamageNote
 from service.recording.spool import FULL_FLAG
+from tests.properties import few
 
 Row = dict[str, Any]
 
@@ -179,7 +180,7 @@ def test_the_request_id_is_echoed_when_it_is_one(app: Flask, sent: str, is_echoe
 names = st.sampled_from(["rows", "temp", "docks", "at", "_id"]) | st.text()
 
 
-@settings(max_examples=200)
+@few(80)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

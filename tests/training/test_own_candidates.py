@@ -1,5 +1,6 @@
 """A candidate of one's own from the model file to a version: card, manifest, how it serves, and who imports it."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+from tests.conftest import Once
 from tests.own_package import GOOD, forget, write_package
 from training.artifacts.answer_in_child import ModelInChild
 from training.artifacts.artifact import LoadedArtifact, load_verified
@@ -57,8 +59,19 @@ def only(spec: ModelSpec, factory: str, **tune: list[object]) -> ModelSpec:
     return replace(spec, training=replace(spec.training, candidates=(own,), budget=Budget(seconds=None, fits=3)))
 
 
-def loaded(result: TrainingResult, home: Home, **options: bool) -> LoadedArtifact:
-    return load_verified(result.artifact.path, home.cache, load_or_make_key(home.signing_key), **options)
+def loaded(made: TrainingResult | Path, home: Home, **options: bool) -> LoadedArtifact:
+    path = made if isinstance(made, Path) else made.artifact.path
+    return load_verified(path, home.cache, load_or_make_key(home.signing_key), **options)
+
+
+@pytest.fixture
+def version(code: Path, spec_of: Specs, rows_of: Make, home: Home, once: Once) -> Path:
+    """A version of one's own, trained once a run; in this test's own home."""
+    spec = only(spec_of("binary"), "build")
+    kept = once("own version", lambda folder: train(rows_of(spec.schema), spec, home=Home(folder / "home").ensure(), now=NOW))
+    shutil.copytree(kept / "home", home.path, dirs_exist_ok=True)
+    forget("own_run")
+    return next(home.artifacts.glob("*/[!.]*"))
 
 
 @pytest.mark.parametrize("task", ["binary", *(pytest.param(task, marks=pytest.mark.slow) for task in ("multiclass", "regression"))])
@@ -79,9 +92,9 @@ def test_a_version_of_ones_own_reproduces_its_golden_rows_and_says_how_it_was_ma
     assert "µs a row" in card
 
 
-def test_known_steps_serve_compiled_and_import_nothing_others_plain(code: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
+def test_known_steps_serve_compiled_and_import_nothing_others_plain(version: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
     spec = spec_of("binary")
-    known, own = (train(rows_of(spec.schema), only(spec, factory), home=home, now=NOW) for factory in ("compiles", "build"))
+    known = train(rows_of(spec.schema), only(spec, "compiles"), home=home, now=datetime(2024, 6, 2, tzinfo=UTC))
     forget("own_run")
 
     compiled = loaded(known, home)
@@ -89,17 +102,16 @@ def test_known_steps_serve_compiled_and_import_nothing_others_plain(code: Path, 
 
     assert compiled.compiled is not None
     assert "own_run" not in sys.modules
-    assert "plain scikit-learn pipeline: the estimator Mine is not known" in (own.artifact.path / "card.md").read_text()
-    assert isinstance(loaded(own, home).predictor, FittedModel)
+    assert "plain scikit-learn pipeline: the estimator Mine is not known" in (version / "card.md").read_text()
+    assert isinstance(loaded(version, home).predictor, FittedModel)
 
 
-def test_a_plain_version_is_asked_in_a_child_without_being_imported(code: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
-    spec, rows = only(spec_of("multiclass"), "build"), rows_of(spec_of("multiclass").schema)
-    result = train(rows, spec, home=home, now=NOW)
-    here = loaded(result, home).predictor.predict(rows.columns)
+def test_a_plain_version_is_asked_in_a_child_without_being_imported(version: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
+    rows = rows_of(spec_of("binary").schema)
+    here = loaded(version, home).predictor.predict(rows.columns)
     forget("own_run")
 
-    there = loaded(result, home, asks_in_child=True)
+    there = loaded(version, home, asks_in_child=True)
     there.self_test()
     answer = there.predictor.predict(rows.columns)
 
@@ -109,27 +121,19 @@ def test_a_plain_version_is_asked_in_a_child_without_being_imported(code: Path, 
     assert (here.label.tolist(), here.classes) == (answer.label.tolist(), answer.classes)
 
 
-def test_a_child_that_cannot_load_the_code_says_so(
-    code: Path, spec_of: Specs, rows_of: Make, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = only(spec_of("binary"), "build")
-    result = train(rows_of(spec.schema), spec, home=home, now=NOW)
-    there = loaded(result, home, asks_in_child=True)
+def test_a_child_that_cannot_load_the_code_says_so(version: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = loaded(version, home, asks_in_child=True)
     monkeypatch.delenv("EVERGREEN_CODE")
 
     with pytest.raises(ArtifactError, match=r"cannot be asked: .*own_run"):
         there.self_test()
 
 
-def test_changed_code_is_not_loaded(code: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
-    spec = only(spec_of("binary"), "build")
-    result = train(rows_of(spec.schema), spec, home=home, now=NOW)
-    forget("own_run")
-
+def test_changed_code_is_not_loaded(version: Path, code: Path, home: Home) -> None:
     write_package(code, "own_run", GOOD + "# changed\n")
 
     with pytest.raises(OtherCodeError, match="restart the service"):
-        loaded(result, home)
+        loaded(version, home)
 
 
 def test_code_that_only_this_process_finds_makes_no_version(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import create_app, service_of
@@ -20,6 +20,7 @@ from service.codecs.arrow import from_arrow
 from service.codecs.tables import from_columns, from_csv, from_instances, from_lists
 from service.columns.reader import ColumnReader
 from service.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
+from tests.properties import few
 from tests.service.encodings import ENCODINGS, OURS, Sent, as_json, prediction_of, send
 from training.schema.feature import Feature
 from training.schema.schema import Schema
@@ -79,7 +80,7 @@ def outcome(read: Any) -> tuple[Any, ...]:
     return {name: repr(values.tolist()) for name, values in table.columns.items()}, event_us, table.own_ids, table.ignored, table.n_rows
 
 
-@settings(max_examples=600)
+@few(150)
 @given(sent_columns(), st.sampled_from(["ignore", "error"]), st.sampled_from(TIMES))
 def test_columns_are_taken_and_refused_as_the_same_rows_are(sent: tuple[dict[str, Any], int], extra: Any, time: TimeColumn | None) -> None:
     columns, n_rows = sent
@@ -113,7 +114,7 @@ rides = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@few(15)
 @given(st.lists(rides, min_size=1, max_size=4), st.sampled_from([1, 33]))
 def test_the_same_table_gives_the_same_answer_through_every_encoding(client: FlaskClient, rows: list[dict[str, Any]], times: int) -> None:
     answers = {name: prediction_of(send(client, encode(rows * times))) for name, encode in ENCODINGS.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codecs.tensors import from_bytes, from_json, to_bytes
@@ -18,6 +18,7 @@ from service.columns.arrow_buffers import coded_array, float_array, id_array, nu
 from service.columns.dictionary import arrow_texts, listed_numbers, listed_texts, raw_texts
 from service.errors import InvalidRowsError, UnreadableBodyError
 from tests.patience import PATIENCE_SECONDS
+from tests.properties import few
 from training.schema.rows import Coded
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from(["", "\0\0\0", "é", "x" * 300, "x" * 70_000])
@@ -27,7 +28,7 @@ array_types: st.SearchStrategy[Any] = st.sampled_from([pa.string(), pa.large_str
 index_types: st.SearchStrategy[Any] = st.sampled_from([pa.int8(), pa.uint8(), pa.int32(), pa.uint64()])
 
 
-@settings(max_examples=400)
+@few(120)
 @given(st.lists(numbers, max_size=6) | st.lists(anything, max_size=6))
 def test_lists_of_numbers_become_what_numpy_makes_of_them_if_they_are_numbers(values: list[Any]) -> None:
     try:
@@ -72,7 +73,7 @@ def chunked_texts(draw: st.DrawFn) -> pa.ChunkedArray:
     return pa.chunked_array(chunks)
 
 
-@settings(max_examples=400)
+@few(120)
 @given(chunked_texts())
 def test_texts_of_arrow_are_coded_by_the_values_that_rows_have(column: pa.ChunkedArray) -> None:
     coded = arrow_texts(column)
@@ -109,7 +110,7 @@ def test_numbers_of_arrow_are_numpys(kind: Any, values: list[Any], start: int) -
     assert array.null_count or numbers.dtype == np.dtype(kind.to_pandas_dtype())
 
 
-@settings(max_examples=300)
+@few(100)
 @given(st.lists(words, min_size=1, max_size=6), st.integers(1, 60), st.booleans())
 def test_raw_texts_read_as_the_long_way_reads_them(texts: list[str], times: int, is_short: bool) -> None:
     many = [text[:200].replace("\0", "") or "x" if is_short else text[:300] for text in texts] * times
@@ -123,7 +124,7 @@ def test_raw_texts_read_as_the_long_way_reads_them(texts: list[str], times: int,
     assert isinstance(tensor.values, Coded) == (len(many) > 32)
 
 
-@settings(max_examples=300)
+@few(100)
 @given(st.data())
 def test_damaged_raw_texts_are_refused_as_the_long_way_refuses_them(data: st.DataObject) -> None:
     many = data.draw(st.lists(words.map(lambda text: text[:5]), min_size=33, max_size=40))
@@ -143,7 +144,7 @@ def test_damaged_raw_texts_are_refused_as_the_long_way_refuses_them(data: st.Dat
     assert short == long
 
 
-@settings(max_examples=300)
+@few(100)
 @given(st.sampled_from(["FP16", "FP32", "FP64", "INT8", "UINT64", "BYTES"]), st.data())
 def test_long_json_tensors_read_as_short_ones(datatype: str, data: st.DataObject) -> None:
     kinds = {"F": st.floats(), "I": st.integers(-128, 127), "U": st.integers(0, 2**64 - 1), "B": words.map(lambda text: text[:5])}

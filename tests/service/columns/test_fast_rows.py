@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codecs.json_bodies import parse_json, rows_in
 from service.columns.reader import ColumnReader, Table
 from service.columns.values import OWN_ID
 from service.errors import InvalidRowsError, RequestError
+from tests.properties import few
 from tests.service.kinds import GOOD, NUMBERED, STAMPED, reader
 from training.schema.feature import Feature
 from training.schema.schema import Schema
@@ -94,7 +95,7 @@ def the_long_way(read: ColumnReader, body: bytes) -> Table | None:
         return None
 
 
-@settings(max_examples=600)
+@few(200)
 @given(bodies(), st.sampled_from([STAMPED, NUMBERED]))
 def test_whatever_is_taken_at_once_is_taken_the_long_way_with_the_same_values(body: bytes, time: TimeColumn) -> None:
     read = reader(time=time)

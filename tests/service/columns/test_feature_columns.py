@@ -7,12 +7,13 @@ from typing import Any
 import marshmallow as ma
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.columns.feature_columns import FeatureColumns, NumberRules
 from service.columns.fields import FeatureField
 from service.columns.values import uncoded
+from tests.properties import few
 from training.schema.feature import Feature
 from training.schema.rows import Coded
 from training.schema.schema import Schema
@@ -76,7 +77,7 @@ def plain(column: Any) -> list[str]:
     return [repr(None if value is None or value != value else value) for value in column]
 
 
-@settings(max_examples=600)
+@few(200)
 @given(st.fixed_dictionaries({}, optional=changed))
 def test_columns_are_taken_and_refused_as_their_values_are_one_by_one(changes: dict[str, Any]) -> None:
     sent = {name: column for name, column in {**GOOD, **changes}.items() if column is not None}

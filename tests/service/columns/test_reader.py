@@ -8,13 +8,14 @@ from typing import Any
 
 import marshmallow as ma
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.columns.explaining import EXTRA, MAX_LISTED
 from service.columns.fields import row_fields
 from service.columns.values import OWN_ID
 from service.errors import InvalidRowsError
+from tests.properties import few
 from tests.service.kinds import FEATURES, GOOD, LETTERS, NUMBERED, STAMPED, reader, schema
 from training.schema.schema import Schema
 from training.schema.time_column import TimeColumn
@@ -65,7 +66,7 @@ def errors_of_marshmallow(schema: Schema, rows: list[Any]) -> set[tuple[int, str
     return set()
 
 
-@settings(max_examples=500)
+@few(150)
 @given(row_lists(), st.sampled_from(["ignore", "error"]), st.sampled_from([STAMPED, NUMBERED, None]))
 def test_both_paths_take_and_refuse_the_same_rows_with_the_same_words(rows: list[Any], extra: str, time: TimeColumn | None) -> None:
     read = reader(extra, time)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.prediction_log import records
@@ -18,6 +18,7 @@ from service.prediction_log.watermark import ClockRule
 from service.prediction_log.writing import _COLUMNS, stored_rows
 from service.recording.counting import count_rows
 from service.recording.version_facts import VersionFacts
+from tests.properties import few
 from training.profiles.bins import LABEL, SCORE, Bins, ColumnBins
 from training.profiles.measures import Measures
 from training.schema.prediction import Prediction
@@ -143,7 +144,7 @@ def counted(payload: bytes) -> dict[int, dict[str, Any]]:
 
 
 @given(requests())
-@settings(max_examples=150)
+@few(50)
 def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: AnsweredRequest) -> None:
     payload = payload_of(request)
 
@@ -155,7 +156,7 @@ def test_what_is_stored_and_counted_does_not_depend_on_the_form(request: Answere
 
 
 @given(requests())
-@settings(max_examples=100)
+@few(40)
 def test_the_values_of_any_record_come_back(request: AnsweredRequest) -> None:
     record = decode(payload_of(request))
 
@@ -205,7 +206,7 @@ def test_a_packed_record_that_is_cut_off_or_too_long_is_refused() -> None:
 
 
 @given(st.data())
-@settings(max_examples=400)
+@few(150)
 def test_damage_to_a_packed_record_is_refused_or_leaves_every_row_whole(data: st.DataObject) -> None:
     payload = bytearray(payload_of(many()))
     for _ in range(data.draw(st.integers(1, 3))):

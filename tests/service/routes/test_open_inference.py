@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import create_app, service_of
 from service.codecs.tensors import to_bytes
+from tests.properties import few
 from tests.service.encodings import raw_tensors, send, tensors
 
 INFER = "/v2/models/bikes/infer"
@@ -206,7 +207,7 @@ def test_wishes_that_cannot_be_met_are_refused(client: FlaskClient, ride: Row, c
     assert infer(client, tensors([ride]) | changes).status_code == 400
 
 
-@settings(max_examples=200)
+@few(60)
 @given(st.data())
 def test_no_damaged_raw_request_makes_it_stumble(client: FlaskClient, ride: Row, data: st.DataObject) -> None:
     good = raw_tensors([ride, ride], INFER)

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.properties import few
 from training.dataset import csv_files, unpacking
 from training.dataset.dataset import read_table, rows_from_columns
 from training.dataset.files import read_batches
@@ -362,7 +363,7 @@ def test_quotes_that_are_not_written_twice_are_refused_in_whatever_row(n_before:
             list(read_batches(tmp_path / "t.csv", FileFormat()))
 
 
-@settings(max_examples=400)
+@few(150)
 @given(st.text('",\n\\a ', max_size=24), st.integers(1, 7))
 def test_any_quotes_are_refused_just_where_the_csv_module_refuses_them(text: str, part: int) -> None:
     with pytest.MonkeyPatch.context() as patched:

@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.properties import few
 from training.dataset.dataset import read_table
 from training.errors import DataError
 from training.model_file.model_spec import ModelSpec, parse_spec
@@ -393,7 +394,7 @@ SPELLINGS = [
 columns = st.lists(st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=4, unique=True), min_size=1, max_size=4)
 
 
-@settings(max_examples=120)
+@few(60)
 @given(columns, st.sampled_from([",", ";", "\t"]), st.sampled_from([None, "c0"]), st.sampled_from(["y", "c0"]))
 def test_what_is_proposed_is_read_and_what_cannot_be_is_refused(
     tmp_path: Path, levels: list[list[str]], delimiter: str, time: str | None, target: str
