@@ -271,4 +271,4 @@ def _sentence(result: Reweighed, expelled: Sequence[str]) -> str:
     if evidence["loss_before"] is None:
         return f"{out}weighed by {evidence['rows']} rows"
     losses = f"{evidence['loss']} {evidence['loss_before']:.4g} before, {evidence['loss_after']:.4g} with what was learned from them"
-    return f"{out}weighed by {evidence['rows']} rows: {losses}"
+    return f"{out}weighed by {evidence['rows']} rows: a weight or map moved by {evidence['moved']:.2g}; {losses}"

@@ -185,10 +185,16 @@ def search(
     chosen, best = min(finals, key=lambda pair: _rank(pair[1].score, metric))
     constant = (rungs[0] if has_firsts else rungs[-1]).scores[-1].score
     if math.isnan(best.score):
-        raise TooFewRowsError(f"{metric.name} is not defined on the newest of the {len(rows)} rows: they hold one class only")
+        raise TooFewRowsError(
+            f"{metric.name} is not defined on the newest of the {len(rows)} rows: they hold one class only; have more, or metric: log_loss"
+        )
     seconds = clock() - began
-    remarks = _remarks(policy.budget, len(rungs), len(steps), seconds) if stop_after is None else ()
-    return SearchResult(chosen, best.score, constant, metric.name, tuple(rungs), fits, seconds, (*left_out, *remarks))
+    remarks = (
+        *left_out,
+        *(f"no row is of the declared class {name}: it is never answered" for name in schema.classes_without_rows(rows.labels)),
+        *(_remarks(policy.budget, len(rungs), len(steps), seconds) if stop_after is None else ()),
+    )
+    return SearchResult(chosen, best.score, constant, metric.name, tuple(rungs), fits, seconds, remarks)
 
 
 def chosen_before(spec: ModelSpec, family: str, params: Mapping[str, Any]) -> SearchResult | None:

@@ -247,8 +247,10 @@ def _sibling(members: Sequence[MemberState], known: Mapping[int, _Place], i: int
 
 
 def _move(old: MemberState, new: MemberState, answers: Prediction, rows: LabelledRows) -> float:
-    """Return by how much the weight or the map of a member moved."""
+    """Return by how much the weight or the map of a member moved; the map of one without weight moves no answer."""
     weight = abs((new.weight or 0.0) - (old.weight or 0.0))
+    if not (new.weight or old.weight):
+        return weight
     (slope, intercept), (before, intercept_before) = new.map or _IDENTITY, old.map or _IDENTITY
     shift = abs(intercept - intercept_before)
     if answers.probability is None and len(rows):

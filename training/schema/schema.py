@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,6 +102,11 @@ class Schema:
     def feature(self, name: str) -> Feature:
         """Return the feature called `name`; raises KeyError."""
         return self.by_name[name]
+
+    def classes_without_rows(self, labels: Iterable[Any]) -> tuple[str, ...]:
+        """Return the declared classes that no label is of: a model fitted on them never answers these."""
+        there = set(labels)
+        return tuple(name for name in self.classes or () if name not in there)
 
     def order_classes(self, learned: Mapping[str, Any] | set[str] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
         """Return declared and learned classes in their fixed order; of a binary model the positive one comes last."""

@@ -172,3 +172,13 @@ def test_without_optuna_a_training_ends_before_it_reads_and_says_what_is_missing
 
     with pytest.raises(CandidateError, match=r"^training\.search: optuna needs the package optuna, .* or delete the line$"):
         train(Path("no-such-table.csv"), replace(spec, training=TrainingPolicy(search="optuna")))
+
+
+def test_a_declared_class_without_a_row_is_said(spec_of: Specs, rows_of: Make) -> None:
+    spec = linear_within(spec_of("multiclass"), fits(2))
+    rows = rows_of(spec.schema)
+    known = tuple(sorted(set(rows.labels.tolist())))
+    declared = replace(spec, schema=replace(spec.schema, classes=(*known, "unseen")))
+
+    assert search(rows, declared).remarks == ("no row is of the declared class unseen: it is never answered",)
+    assert search(rows, replace(spec, schema=replace(spec.schema, classes=known))).remarks == ()

@@ -281,3 +281,15 @@ def test_no_threshold_is_chosen_without_being_asked_for_or_by_labels_of_one_clas
 
     assert reweigh([member("only", weight=1.0)], [answers], two, slot_us=N).choice is None
     assert reweigh([member("only", weight=1.0)], [answers], one, deciding=Deciding(METRICS["f1"], 0.3), slot_us=N).choice is None
+
+
+def test_the_map_of_a_member_without_weight_makes_no_version() -> None:
+    labelled = rows()
+    sibling = replace(member("sibling", weight=0.0), map=(2.0, -100.0))
+    heir = replace(member("heir", through=N, weight=1.0), map=(1.0, 1.0))
+
+    result = reweigh([sibling, heir], [answering(labelled, 5), answering(labelled, 5, seed=2)], labelled, slot_us=N)
+
+    assert result.members[0].map != sibling.map
+    assert [each.weight for each in result.members] == [0.0, 1.0]
+    assert not result.has_moved
