@@ -75,6 +75,7 @@ def test_what_cannot_be_fitted_again_is_only_told_of(world: Callable[..., World]
     assert "act: notify, so nothing is done" in reasons
 
 
+@pytest.mark.slow
 def test_candidates_that_are_written_compete_instead(world: Callable[..., World]) -> None:
     here = world(wrap=FrozenEstimator, model_file=MODEL_FILE.replace("cool_down: 14d", "cool_down: 14d\n  min_new_labels: 250"))
     first = here.champion
@@ -86,6 +87,7 @@ def test_candidates_that_are_written_compete_instead(world: Callable[..., World]
     assert here.stores.registry.version("rain", here.champion).manifest["algorithm"] == "linear"
 
 
+@pytest.mark.slow
 def test_an_imported_champion_has_no_baseline_before_its_live_rows_make_one(world: Callable[..., World]) -> None:
     here = world(model_file=MODEL_FILE)
     here.answer_here(weather(1, 60, 55))

@@ -45,6 +45,7 @@ def test_a_model_of_ones_own_is_refitted_gated_and_promoted_and_the_monitor_neve
     assert "own_loop" not in sys.modules
 
 
+@pytest.mark.slow
 def test_changed_code_ends_the_run_and_asks_for_a_training_by_hand(world: World, code: Path) -> None:
     first = world.champion
     write_package(code, "own_loop", GOOD + "# changed\n")

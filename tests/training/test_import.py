@@ -57,6 +57,7 @@ def imported(folder: Path, **environment: str) -> int:
     return run(arguments, {"EVERGREEN_HOME": str(folder / "home"), **environment})
 
 
+@pytest.mark.slow
 def test_figures_costs_and_what_nobody_knows_are_shown(rain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fitted(rain)
 
@@ -174,6 +175,7 @@ def test_a_model_file_is_written_for_the_columns_it_was_fitted_on(
     assert spec.schema.time.column == "at"
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_fitted_without_names_needs_a_model_file(
     rain: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

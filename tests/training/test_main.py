@@ -38,6 +38,7 @@ def test_one_command_trains_and_registers_a_version(model_file: Path, tmp_path: 
     assert len(list((tmp_path / "home" / "artifacts" / "small").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_model_file_is_told_on_stderr_and_exits_1(model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(model_file.read_text().replace("task: binary", "task: binry"))
 

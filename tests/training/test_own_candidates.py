@@ -92,6 +92,7 @@ def test_a_version_of_ones_own_reproduces_its_golden_rows_and_says_how_it_was_ma
     assert "µs a row" in card
 
 
+@pytest.mark.slow
 def test_known_steps_serve_compiled_and_import_nothing_others_plain(version: Path, spec_of: Specs, rows_of: Make, home: Home) -> None:
     spec = spec_of("binary")
     known = train(rows_of(spec.schema), only(spec, "compiles"), home=home, now=datetime(2024, 6, 2, tzinfo=UTC))
@@ -121,6 +122,7 @@ def test_a_plain_version_is_asked_in_a_child_without_being_imported(version: Pat
     assert (here.label.tolist(), here.classes) == (answer.label.tolist(), answer.classes)
 
 
+@pytest.mark.slow
 def test_a_child_that_cannot_load_the_code_says_so(version: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     there = loaded(version, home, asks_in_child=True)
     monkeypatch.delenv("EVERGREEN_CODE")
@@ -157,6 +159,7 @@ def test_what_cannot_be_pickled_makes_no_version(code: Path, spec_of: Specs, row
         train(rows_of(spec.schema), spec, home=home, now=NOW)
 
 
+@pytest.mark.slow
 def test_a_search_in_other_processes_finds_the_code_as_it_is_now(
     code: Path, spec_of: Specs, rows_of: Make, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

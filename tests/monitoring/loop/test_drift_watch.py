@@ -67,6 +67,7 @@ def test_a_column_that_moves_opens_one_episode_and_is_watched_while_it_is_open(m
     assert f"since about {from_us(episode.since_us):%Y-%m-%d}" in verdicts[94][1][0]
 
 
+@pytest.mark.slow
 def test_what_comes_back_ends_after_a_whole_window_below_the_floor(make: Callable[..., World]) -> None:
     world = make(model_file=DAILY)
 
@@ -81,6 +82,7 @@ def test_what_comes_back_ends_after_a_whole_window_below_the_floor(make: Callabl
     assert any(reason.startswith("episode 1 (") and "ended" in reason for reason in ended)
 
 
+@pytest.mark.slow
 def test_one_who_acknowledges_it_ends_or_mutes_it_at_the_next_slot(make: Callable[..., World]) -> None:
     world = make(model_file=DAILY)
     watch = world.monitor()
@@ -209,6 +211,7 @@ def test_a_monitor_that_was_stopped_comes_to_the_same(make: Callable[..., World]
     assert whole == stopped
 
 
+@pytest.mark.slow
 def test_a_slot_whose_attempts_fail_leaves_no_trace_in_the_sums(make: Callable[..., World]) -> None:
     calm, shaken = make(model_file=DAILY), None
     calm.answer(windy(30))
@@ -255,6 +258,7 @@ def test_the_classic_rule_is_there_for_those_who_set_its_keys(make: Callable[...
     assert episodes(world) == []
 
 
+@pytest.mark.slow
 def test_episodes_end_where_the_rule_becomes_the_classic_one_and_the_way_back_begins_anew(make: Callable[..., World]) -> None:
     """What was counted meanwhile is no evidence; another champion's outputs are gathered first."""
     world = make(model_file=DAILY)
@@ -309,6 +313,7 @@ def test_a_look_by_hand_adds_nothing_to_the_sums(file: str, make: Callable[..., 
     assert len(world.stores.journal.runs("rain", TICK)) == len(of_slots(world)) - 1
 
 
+@pytest.mark.slow
 def test_slots_of_another_length_are_watched_too(make: Callable[..., World]) -> None:
     """The last slot before the change, day 71, is no bound of the new ones."""
     world = make(model_file=DAILY)
@@ -419,6 +424,7 @@ def test_a_window_too_small_for_a_reference_says_so_and_is_waited_for(make: Call
 ODD = "wind where place=hill"
 
 
+@pytest.mark.slow
 def test_a_feature_may_be_called_as_another_one_of_a_segment_is(make: Callable[..., World]) -> None:
     """It has its own floor, its own missing values, and its own part of an episode."""
     world = make(model_file=DAILY)

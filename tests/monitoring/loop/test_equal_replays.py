@@ -246,7 +246,8 @@ def another_begins(world: World, watch: Watch, command: tuple[str, ...] | None) 
     world.machine_now += timedelta(hours=1)
 
 
-@pytest.mark.parametrize("members", [1, pytest.param(3, marks=pytest.mark.slow)], ids=["a challenger", "a member"])
+@pytest.mark.slow
+@pytest.mark.parametrize("members", [1, 3], ids=["a challenger", "a member"])
 def test_a_monitor_that_was_killed_at_any_step_of_a_retraining_comes_to_the_same(members: int, make: Make) -> None:
     """While its child worked, when that was done, and when the champion had moved: judged again, the slot would be another's."""
     deaths: dict[str, Callable[[World, Watch], None]] = {

@@ -75,6 +75,7 @@ def test_an_eighth_of_the_labels_is_not_learned_from_and_the_slot_says_why(make:
     assert slots[-1][1:3] == ("retrain", ("280 new labels, the policy asks for 20",))
 
 
+@pytest.mark.slow
 def test_what_is_said_of_late_labels_does_not_depend_on_when_one_looks(make: Make) -> None:
     def replayed(rest: range) -> object:
         world = make(model_file=LEARNS)

@@ -126,6 +126,7 @@ def test_what_is_half_answered_counts_for_nothing(make: Make) -> None:
     assert world.stores.journal.verdicts("rain")[0].evidence["cohorts"]["by_requests"] == []
 
 
+@pytest.mark.slow
 def test_a_model_that_became_wrong_is_followed_by_one_that_learned_from_drawn_labels(make: Make) -> None:
     world = make(model_file=LEARNS)
     first = world.champion

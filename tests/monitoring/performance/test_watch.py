@@ -66,6 +66,7 @@ def test_a_model_that_got_worse_is_retrained_and_the_next_version_held_to_the_sa
     assert since >= 133 * DAY_US
 
 
+@pytest.mark.slow
 def test_where_nothing_better_can_be_learned_it_is_so_and_the_baseline_is_learned_anew(make: Callable[..., World]) -> None:
     world = make(model_file=MODEL_FILE.replace("gate: {rows: 200", "gate: {minimum_gain: 9, rows: 200"))
     world.answer(weather(1, 60, 130, flipped_from=116))
@@ -81,6 +82,7 @@ def test_where_nothing_better_can_be_learned_it_is_so_and_the_baseline_is_learne
     assert (carry.harm.null.baseline.start_us, carry.is_open) == (133 * DAY_US, False)
 
 
+@pytest.mark.slow
 def test_what_passes_by_itself_is_an_episode_that_ends_and_the_baseline_is_kept(make: Callable[..., World]) -> None:
     world = make(model_file=NOTIFIES)
     world.answer(flipped(125, 116, 130))
@@ -169,6 +171,7 @@ def test_a_rollback_within_an_episode_holds_the_version_that_is_back_to_the_same
     assert max(degraded(world)) <= 133
 
 
+@pytest.mark.slow
 def test_a_person_says_that_it_is_so_now_and_the_baseline_is_learned_anew(
     make: Callable[..., World], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -325,6 +325,7 @@ def test_nothing_unfinished_is_left(artifact: Artifact, load: Callable[..., Load
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_other_library_versions_with_the_same_answers_are_a_warning(load: Callable[..., LoadedArtifact]) -> None:
     newer = {**current_libraries(), "scikit-learn": "99.0.0"}
 
