@@ -91,6 +91,7 @@ def test_it_tells_of_itself_and_ends_cleanly(start: Callable[[], subprocess.Pope
     assert process.returncode == 0, output.decode()
 
 
+@pytest.mark.slow
 def test_the_next_one_need_not_wait_for_the_lease(start: Callable[..., subprocess.Popen[bytes]], bind: str) -> None:
     first = start(EVERGREEN_LEASE_SECONDS="86400")
     eventually(bind, "/metrics", "evergreen_scheduler_is_leader 1.0")

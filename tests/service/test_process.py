@@ -44,7 +44,7 @@ def test_the_first_process_is_light_and_what_every_worker_imports_is_imported_on
     assert done.stdout.split() == ["0", "True", "True", "1", "True"], done.stderr
 
 
-@pytest.mark.parametrize("front", ["evergreen", "gthread"])
+@pytest.mark.parametrize("front", ["evergreen", pytest.param("gthread", marks=pytest.mark.slow)])
 def test_a_row_is_predicted_labelled_and_counted(
     serve: Any, place: Any, ride: dict[str, Any], until: Callable[..., Any], front: str
 ) -> None:

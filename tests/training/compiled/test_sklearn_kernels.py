@@ -61,7 +61,7 @@ def make(home: Home, name: str) -> Path:
     return wrap_imported(pipeline, SPEC, pd.DataFrame({"x": x, "c": c, "y": y}), home=home).artifact.path
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", ["boosting", *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "forest"))])
 def test_a_compiled_model_answers_without_scikit_learn(name: str, home: Home) -> None:
     path = make(home, name)
     (home.path / "key").write_bytes(load_or_make_key(home.signing_key))
