@@ -331,15 +331,10 @@ class Journal:
         known = every if of_labels is None else [q for q in every if q.is_of_labels == of_labels]
         return [q for q in known if (start_us is None or q.end_us > start_us) and (end_us is None or q.start_us < end_us)]
 
-    def release_quarantine(self, one: Quarantine, now_us: int, who: str, why: str) -> bool:
-        """Let a quarantine go (machine time); return whether it was in force."""
-        with self._writing(None) as connection:
+    def release_quarantine(self, one: Quarantine, now_us: int, who: str, why: str, guard: Guard | None = None) -> bool:
+        """Let a quarantine go (machine time), by hand or as the one that acts; return whether it was in force."""
+        with self._writing(guard) as connection:
             return quarantines.release(connection, one, {"released_us": now_us, "released_by": who, "released_why": why})
-
-    def accept_quarantine(self, turn: Turn, one: Quarantine, who: str, why: str) -> bool:
-        """Let a quarantine go as the one that acts; return whether it was in force."""
-        with self._writing(turn.guard) as connection:
-            return quarantines.release(connection, one, {"released_us": turn.now_us, "released_by": who, "released_why": why})
 
     def extend_released(self, turn: Turn, model: str, start_us: int, end_us: int) -> None:
         """Note that what was let go, begun at `start_us`, went on until `end_us`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,8 @@ class LabelWatch:
             soon = sum(number for (_, place), number in counted.delays.items() if DRAWN < place <= in_time)
             drawn = sum(number for (_, place), number in counted.delays.items() if place == DRAWN)
             is_trusted = _is_aside(one.start_us, one.end_us, let_go)
-            group = Group(one.start_us, one.end_us, one.n_due - drawn, values, is_one, soon, met, one.is_covered, is_trusted)
-            groups.append(replace(group, agreement=counted.agreement))
+            flags = (one.is_covered, is_trusted)
+            groups.append(Group(one.start_us, one.end_us, one.n_due - drawn, values, is_one, soon, met, *flags, counted.agreement))
         return groups
 
     def before(self) -> tuple[Group, ...]:

@@ -241,7 +241,7 @@ def accept_labels(stores: Stores, turn: Turn, model: str, accepted: Sequence[Spa
     """Let go the labels that were found to be as they are now: they count from this slot on, with a line in the ledger."""
     for span in accepted:
         for one in stores.journal.quarantines(model, span.start_us, span.end_us, of_labels=True):
-            if one.reason == UNLEARNABLE and stores.journal.accept_quarantine(turn, one, WHO, span.reason):
+            if one.reason == UNLEARNABLE and stores.journal.release_quarantine(one, turn.now_us, WHO, span.reason, turn.guard):
                 evidence = {"start_us": one.start_us, "end_us": one.end_us, "reason": one.reason}
                 cause = Cause(WHO, f"labels count again: {span.reason}", evidence)
                 stores.registry.record(model, RELEASE, cause=cause, now=turn.now, guard=turn.guard)

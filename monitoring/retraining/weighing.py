@@ -106,7 +106,7 @@ def weigh(
     harmful = to_expel(present, answers, probations)
     stay = [place for place, member in enumerate(present) if member.version not in harmful]
     present_threshold = champion.manifest.threshold
-    trials = {name: MapTrial.from_dict(stored) for name, stored in state.trials.items() if stored}
+    trials = {name: MapTrial.from_dict(stored) for name, stored in state.trials.items()}
     result = reweigh(
         [state_of(present[place], trials.get(present[place].version)) for place in stay],
         [answers[place] for place in stay],

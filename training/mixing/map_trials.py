@@ -128,8 +128,8 @@ def judge_maps(trial: MapTrial, answers: Prediction, rows: LabelledRows, metric:
     """
     if not trial.learned:
         return trial
-    since = max(trial.learned[0].from_us, trial.judged_through_us or 0)
-    new = rows.after(since)
+    first_us = trial.learned[0].from_us
+    new = rows.after(first_us if trial.judged_through_us is None else max(first_us, trial.judged_through_us))
     answers, part = answers.take(new), rows.take(new)
     if len(part) < FEWEST_LATER_ROWS:
         return trial

@@ -106,6 +106,14 @@ def test_a_row_is_judged_by_the_map_that_answered_it_and_once() -> None:
     assert judge_maps(second, answers.take(slice(200)), labelled.take(slice(200)), MAE) == second
 
 
+def test_a_table_of_before_1970_is_judged_as_any_other() -> None:
+    labelled = rows(FEWEST_LATER_ROWS, start_us=-1_000_000)
+
+    judged = judge_maps(MapTrial((LearnedMap(-1_000_001, (1.0, 10.0)),)), Prediction(labelled.y), labelled, MAE)
+
+    assert judged.worse == 1
+
+
 def test_rows_that_no_map_answered_judge_none() -> None:
     labelled = rows(290)
     trial = MapTrial((LearnedMap(250, (1.0, 10.0)),))
